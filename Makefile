@@ -1,0 +1,38 @@
+# `make demo` and `make test` set up what they need in .venv first; python3 >= 3.11 and make suffice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+THREADS ?= 2
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench weights setup clean
+
+demo: $(READY)
+	$(BIN)/gaitkeeper audit --quick demo
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(THREADS) --dist worksteal
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+weights: $(READY)
+	$(BIN)/python -m gaitkeeper.training.ship
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"gaitkeeper needs python3 >= 3.11, found {v.major}.{v.minor}; set PYTHON=")'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "gaitkeeper needs python3's venv module: install the package python3-venv"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,foolbox]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info src/*.egg-info
