@@ -1,0 +1,1 @@
+"""How movements, identities and attacks are measured."""

@@ -1,0 +1,1 @@
+"""What a movement is: batches of silhouettes and skeletons, and their preparation."""
