@@ -1,0 +1,1 @@
+"""Recognition networks, and the victims that attacks see."""

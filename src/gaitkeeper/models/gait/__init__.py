@@ -1,0 +1,1 @@
+"""Silhouette gait recognition networks, one file a family."""
