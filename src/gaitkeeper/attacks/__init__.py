@@ -1,0 +1,1 @@
+"""Goals, threat models, variables, and the attacks."""

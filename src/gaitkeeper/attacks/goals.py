@@ -1,0 +1,172 @@
+"""Goals: what an attacker descends on, and when it has won."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, Self
+
+from torch import Tensor
+from torch.nn import functional
+
+from gaitkeeper.metrics.distances import Distance, paired
+from gaitkeeper.models.victim import Outputs
+
+Loss = Literal["margin", "cross-entropy"]
+
+
+class Goal(Protocol):
+    """What an attacker wants of a batch; holds one entry a sample."""
+
+    def loss(self, outputs: Outputs) -> Tensor:
+        """Return ``(n,)``: the lower, the nearer to the goal. Finite and differentiable."""
+        ...
+
+    def success(self, outputs: Outputs) -> Tensor:
+        """Return ``(n,)`` bool: the goal is reached."""
+        ...
+
+    def select(self, index: Tensor | Sequence[int]) -> Self:
+        """Return the goal for some of the samples."""
+        ...
+
+
+def _average(values: Tensor, decided: Tensor) -> Tensor:
+    return values.masked_fill(~decided, 0).sum(1) / decided.sum(1)
+
+
+def _margin(logits: Tensor, labels: Tensor, top: int = 1) -> Tensor:
+    """Return ``(n, d)``: the label's logit minus the ``top``-th largest of the others."""
+    at = labels[:, None, None].expand(-1, logits.shape[1], 1)
+    own = logits.gather(2, at)[:, :, 0]
+    others = logits.scatter(2, at, float("-inf"))
+    rival = others.amax(2) if top == 1 else others.topk(top, dim=2).values[:, :, -1]
+    return own - rival
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    spread = labels[:, None].expand(-1, logits.shape[1])
+    return functional.cross_entropy(logits.flatten(0, 1), spread.flatten(), reduction="none").unflatten(0, spread.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nontargeted:
+    """Anything but the label among the ``top`` best, in every decision that counts.
+
+    Args:
+        labels: ``(n,)`` true classes or identities.
+        top: the label must leave the best ``top``; 1 is a plain misclassification.
+        kind: descend on the margin (scale-free), or on minus the cross-entropy.
+    """
+
+    labels: Tensor
+    top: int = 1
+    kind: Loss = "margin"
+
+    def loss(self, outputs: Outputs) -> Tensor:
+        """Return the mean over decisions of the margin, or of minus the cross-entropy."""
+        logits, decided = outputs.decisions()
+        if self.kind == "margin":
+            return _average(_margin(logits, self.labels, self.top), decided)
+        return -_average(_cross_entropy(logits, self.labels), decided)
+
+    def success(self, outputs: Outputs) -> Tensor:
+        """Say whether ``top`` others beat the label in every decision that counts."""
+        logits, decided = outputs.decisions()
+        return ((_margin(logits, self.labels, self.top) < 0) | ~decided).all(1)
+
+    def select(self, index: Tensor | Sequence[int]) -> Nontargeted:
+        """Return the goal for some of the samples."""
+        return replace(self, labels=self.labels[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targeted:
+    """The target's class or identity, in every decision that counts.
+
+    Args:
+        targets: ``(n,)`` classes or identities to be taken for.
+        kind: descend on minus the margin (scale-free), or on the cross-entropy.
+    """
+
+    targets: Tensor
+    kind: Loss = "margin"
+
+    def loss(self, outputs: Outputs) -> Tensor:
+        """Return the mean over decisions of minus the margin, or of the cross-entropy."""
+        logits, decided = outputs.decisions()
+        if self.kind == "margin":
+            return -_average(_margin(logits, self.targets), decided)
+        return _average(_cross_entropy(logits, self.targets), decided)
+
+    def success(self, outputs: Outputs) -> Tensor:
+        """Say whether the target wins every decision that counts."""
+        logits, decided = outputs.decisions()
+        return ((_margin(logits, self.targets) > 0) | ~decided).all(1)
+
+    def select(self, index: Tensor | Sequence[int]) -> Targeted:
+        """Return the goal for some of the samples."""
+        return replace(self, targets=self.targets[index])
+
+
+def _distances(outputs: Outputs, reference: Tensor, kind: Distance) -> Tensor:
+    if outputs.embedding is None:
+        raise ValueError("verification goals need a victim that gives embeddings")
+    return paired(outputs.embedding, reference, kind=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """Verification fails: the embedding is farther from the reference than the threshold.
+
+    When the reference is the sample's own embedding the gradient at the start is zero: use an attack with a random
+    start.
+
+    Args:
+        reference: ``(n, c, p)`` enrolled embeddings.
+        threshold: greatest distance at which the recognizer accepts.
+        kind: how embeddings are compared.
+    """
+
+    reference: Tensor
+    threshold: float
+    kind: Distance = "parts"
+
+    def loss(self, outputs: Outputs) -> Tensor:
+        """Return minus the distance."""
+        return -_distances(outputs, self.reference, self.kind)
+
+    def success(self, outputs: Outputs) -> Tensor:
+        """Say whether the distance exceeds the threshold."""
+        return _distances(outputs, self.reference, self.kind) > self.threshold
+
+    def select(self, index: Tensor | Sequence[int]) -> Rejected:
+        """Return the goal for some of the samples."""
+        return replace(self, reference=self.reference[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """Verification passes: the embedding is at most the threshold away from the reference.
+
+    Args:
+        reference: ``(n, c, p)`` enrolled embeddings.
+        threshold: greatest distance at which the recognizer accepts.
+        kind: how embeddings are compared.
+    """
+
+    reference: Tensor
+    threshold: float
+    kind: Distance = "parts"
+
+    def loss(self, outputs: Outputs) -> Tensor:
+        """Return the distance."""
+        return _distances(outputs, self.reference, self.kind)
+
+    def success(self, outputs: Outputs) -> Tensor:
+        """Say whether the distance is at most the threshold."""
+        return _distances(outputs, self.reference, self.kind) <= self.threshold
+
+    def select(self, index: Tensor | Sequence[int]) -> Accepted:
+        """Return the goal for some of the samples."""
+        return replace(self, reference=self.reference[index])

@@ -1,0 +1,106 @@
+"""Victims whose optima are known, on different domains; every attack is run on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gaitkeeper.models.gait.gaitset import GaitSet
+from gaitkeeper.models.victim import Gallery, Identifier, Victim
+from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion
+
+SKELETON = Domain(axes=("c", "t", "v"), shape=(3, None, 5), lower=-2.0, upper=3.0, stored="float32")
+
+
+class LinearSkeleton(nn.Module):
+    """Linear logits of joints in metres; also of sequences padded in time, whose padding it must not see."""
+
+    def __init__(self, frames: int = 7, classes: int = 3) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(3)
+        self.weight = nn.Parameter(torch.randn(classes, 3, frames, 5, generator=generator))
+
+    def forward(self, joints: Tensor) -> Tensor:
+        return torch.einsum("nctv,kctv->nk", joints, self.weight[:, :, : joints.shape[2]])
+
+
+class NeedsView(LinearSkeleton):
+    """Turns the skeleton by the camera's view first."""
+
+    def forward(self, joints: Tensor, view: Tensor) -> Tensor:
+        angle = torch.deg2rad(view.to(joints.dtype))[:, None, None]
+        x, y, z = joints.unbind(1)
+        turned = torch.stack([angle.cos() * x + angle.sin() * z, y, angle.cos() * z - angle.sin() * x], 1)
+        return super().forward(turned)
+
+
+@dataclass(frozen=True)
+class Case:
+    victim: Callable[[], Victim | Identifier]
+    motion: Callable[[], Motion]
+    eps: dict[str, float]
+
+
+def skeletons(**more: Tensor | None) -> Motion:
+    data = torch.rand(4, 3, 7, 5, generator=torch.Generator().manual_seed(5)) * 2 - 0.5
+    lengths = more.pop("lengths", None)
+    return Motion(data=data, lengths=lengths, extras={k: v for k, v in more.items() if v is not None})
+
+
+def silhouettes(n: int = 4, frames: int = 6) -> Motion:
+    blobs = torch.rand(n, frames, 16, 11, generator=torch.Generator().manual_seed(1))
+    data = torch.nn.functional.interpolate(blobs, scale_factor=4, mode="bilinear")
+    data = ((data - 0.4) * 5).clamp(0, 1).double()  # so that the sign of a gradient does not hang on the batch size
+    lengths = torch.tensor([frames, frames - 2, frames, frames - 1][:n])
+    return Motion(data=data, lengths=lengths, extras={"view": torch.tensor([0, 90, 0, 90][:n])})
+
+
+def gait_identifier() -> Identifier:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = GaitSet(channels=(4, 4, 8), embedding=8).double()
+    victim = Victim(module, SILHOUETTES)
+    enrolled = silhouettes(4, 6)
+    embedding = victim(enrolled).embedding.detach().repeat(2, 1, 1)
+    embedding[4:] += 0.01 * torch.randn(embedding[4:].shape, generator=torch.Generator().manual_seed(2))
+    gallery = Gallery(
+        embedding=embedding,
+        identities=torch.tensor([0, 1, 2, 3] * 2),
+        names=("a", "b", "c", "d"),
+        views=torch.tensor([18] * 4 + [54] * 4),
+    )
+    return Identifier(victim, gallery)
+
+
+CASES = {
+    "linear skeleton": Case(
+        lambda: Victim(LinearSkeleton(), SKELETON, output="logits"),
+        skeletons,
+        {"linf": 0.3, "l2": 2.5, "frames": 1.0, "joints": 0.5},
+    ),
+    "padded skeleton": Case(
+        lambda: Victim(LinearSkeleton(), SKELETON, output="logits"),
+        lambda: skeletons(lengths=torch.tensor([7, 5, 6, 7])),
+        {"linf": 0.3, "l2": 2.5, "frames": 1.0, "joints": 0.5},
+    ),
+    "skeleton and view": Case(
+        lambda: Victim(
+            NeedsView(),
+            Domain(axes=("c", "t", "v"), shape=(3, 7, 5), lower=-2, upper=3, stored="float32", extras=("view",)),
+            output="logits",
+        ),
+        lambda: skeletons(view=torch.tensor([0, 30, 90, 180])),
+        {"linf": 0.3, "l2": 2.5, "frames": 1.0, "joints": 0.5},
+    ),
+    "gait set": Case(gait_identifier, silhouettes, {"linf": 0.1, "l2": 5.0, "frames": 1.0}),
+}
+
+
+def gait_module() -> GaitSet:
+    """What a user's ``--model package:function`` returns."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return GaitSet(channels=(4, 4, 8), embedding=8)
