@@ -1,0 +1,1 @@
+"""From video to people: decoding, background, tracks, aligned silhouettes."""
