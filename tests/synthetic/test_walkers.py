@@ -169,7 +169,7 @@ def test_masks_align_to_about_the_silhouettes(walkers):
     ours = walkers.silhouettes(12, "nm-02", [90])[0][kept] >= 128
     theirs = aligned >= 128
     assert len(kept) == 40
-    assert np.median([overlap(*pair) for pair in zip(ours, theirs, strict=True)]) > 0.9
+    assert np.median([overlap(*pair) for pair in zip(ours, theirs, strict=True)]) > 0.85
 
 
 def test_front_side_and_back(walkers):
