@@ -223,3 +223,15 @@ def test_damaged_real_files_are_clips_or_errors(tmp_path, real, seed):
     path = tmp_path / real.name
     path.write_bytes(_damaged(real.read_bytes(), np.random.default_rng(100 + seed)))
     _read_or_refused(path)
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.ffconcat", "list.mp4"])
+def test_a_playlist_never_opens_the_files_it_names(tmp_path, small, name):
+    text = (
+        f"ffconcat version 1.0\nfile {small}\n"
+        if "ffconcat" in name
+        else f"#EXTM3U\n#EXTINF:1,\n{small}\n#EXT-X-ENDLIST\n"
+    )
+    (tmp_path / name).write_text(text)
+    with pytest.raises(VideoError, match="expected a video that decodes"):
+        read_clip(tmp_path / name)

@@ -14,6 +14,10 @@ MEMORY = 6 * 2**30
 """Address space of the process in bytes: decoders keep reference frames, threads reserve stacks."""
 
 
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,mxf,ivf,h264,hevc,m4v,gif,dv,yuv4mpegpipe"
+"""Formats that hold their own frames; playlists and session descriptions, which name other files, are left out."""
+
+
 class Refused(Exception):
     """The file is not as expected; the first argument is the sentence for the caller."""
 
@@ -32,7 +36,8 @@ def decode(request: dict[str, Any], out: BinaryIO) -> None:
     import numpy as np
 
     av.logging.set_level(av.logging.PANIC)
-    with av.open(request["path"], mode="r") as container:
+    options = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    with av.open(request["path"], mode="r", options=options) as container:
         if not container.streams.video:
             found = sorted({stream.type for stream in container.streams}) or ["nothing"]
             raise Refused(f"expected a video stream, found only {' and '.join(found)}")
