@@ -1,0 +1,1 @@
+"""Where movements come from, and the protocols they are used under."""
