@@ -1,0 +1,176 @@
+"""One training loop: resumable, with mixed precision where the device has it, and progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gaitkeeper import __version__
+from gaitkeeper.datasets.base import Sequences, load_usable
+from gaitkeeper.errors import DataError, GaitkeeperError
+from gaitkeeper.files import replacing, write_text
+from gaitkeeper.models.gait.gaitset import BINS, GaitSet
+from gaitkeeper.models.weights import for_convolutions, save_state
+from gaitkeeper.seeding import stream
+from gaitkeeper.training.losses import SeparateBNNecks, batch_all_triplet, part_cross_entropy
+from gaitkeeper.training.sampler import IdentitySampler
+from gaitkeeper.training.settings import TrainSettings
+
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "model.safetensors"
+
+
+def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
+    """Return the lower precision to compute in, or None for float32."""
+    if precision == "float32":
+        return None
+    if device.type == "cuda":
+        has = torch.cuda.is_bf16_supported()
+    else:
+        has = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if has or precision == "bfloat16" else None
+
+
+class _Run:
+    """Network, losses, optimizer and schedule of one run."""
+
+    def __init__(self, settings: TrainSettings, classes: int, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.module = GaitSet(
+                channels=settings.channels, embedding=settings.embedding, normalize=settings.normalize
+            )
+            self.neck = SeparateBNNecks(2 * sum(BINS), settings.embedding, classes)
+        for_convolutions(self.module.to(device)).train()
+        self.neck.to(device).train()
+        weights = [*self.module.parameters(), *(self.neck.parameters() if settings.cross_entropy else ())]
+        self.optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.MultiStepLR(
+            self.optimizer, [round(share * settings.iterations) for share in settings.milestones]
+        )
+        self.iteration = 0
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]:
+        return {
+            "model": self.module,
+            "neck": self.neck,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        with replacing(path) as temporary:
+            torch.save({**state, "iteration": self.iteration, "settings": fingerprint}, temporary)
+
+    def restore(self, path: Path, fingerprint: str) -> None:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["settings"] != fingerprint:
+            raise GaitkeeperError(f"{path}: belongs to a run with other settings; train into another folder")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.iteration = state["iteration"]
+
+
+def draw_frames(sequences: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` frames of each sequence, with replacement where it has fewer: ``(n, count, h, w)``."""
+    return np.stack([s[rng.choice(len(s), count, replace=len(s) < count)] for s in sequences])
+
+
+def _loss(run: _Run, frames: Tensor, labels: Tensor, settings: TrainSettings) -> tuple[Tensor, float]:
+    dtype = autocast_dtype(frames.device, settings.precision)
+    with torch.autocast(frames.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
+        embedding = run.module(frames)
+    loss, active = batch_all_triplet(embedding, labels, margin=settings.margin)
+    if settings.cross_entropy:
+        logits = run.neck(embedding.float())
+        loss = loss + settings.cross_entropy * part_cross_entropy(
+            logits, labels, scale=settings.scale, smoothing=settings.smoothing
+        )
+    return loss, float(active)
+
+
+def train(
+    settings: TrainSettings,
+    data: Sequences,
+    out: Path,
+    *,
+    device: str = "cpu",
+    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
+) -> Path:
+    """Train a recognizer; a run that was interrupted goes on from its last checkpoint.
+
+    Args:
+        settings: of the run.
+        data: training sequences; all subjects in it are training identities.
+        out: folder for ``checkpoint.pt``, ``log.jsonl``, ``model.safetensors`` and ``model.json``.
+        device: where to train.
+        progress: called with iterations done, iterations in all, and a line of figures.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        GaitkeeperError: the folder holds a run with other settings, or no sequence can be used.
+    """
+    skipped: list[tuple[str, str]] = []
+    progress(0, settings.iterations, f"loading {len(data.samples)} sequences")
+    kept, sequences = load_usable(data, range(len(data.samples)), skipped)
+    if not kept:
+        raise DataError(f"{data.name}: none of {len(data.samples)} sequences can be used; the first: {skipped[0][1]}")
+    names = sorted({data.samples[i].subject for i in kept})
+    labels = np.array([names.index(data.samples[i].subject) for i in kept])
+    run = _Run(settings, len(names), torch.device(device))
+    fingerprint = json.dumps({"data": data.name, **dataclasses.asdict(settings)}, sort_keys=True)
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / CHECKPOINT).exists():
+        run.restore(out / CHECKPOINT, fingerprint)
+    sampler = IdentitySampler(labels, identities=settings.identities, sequences=settings.sequences, seed=settings.seed)
+    start = time.monotonic()
+    pending: list[str] = []
+    while run.iteration < settings.iterations:
+        index = sampler.batch(run.iteration)
+        rng = stream(settings.seed, "frames", run.iteration)
+        frames = draw_frames([sequences[i] for i in index], settings.frames, rng)
+        binary = rng.random(len(index)) < settings.binarize
+        frames[binary] = (frames[binary] >= 128) * np.uint8(255)
+        loss, active = _loss(
+            run,
+            torch.from_numpy(frames).to(device, torch.float32) / 255,
+            torch.from_numpy(labels[index]).to(device),
+            settings,
+        )
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        run.optimizer.step()
+        run.schedule.step()
+        run.iteration += 1
+        line = {"iteration": run.iteration, "loss": round(float(loss.detach()), 5), "active": round(active, 5)}
+        pending.append(json.dumps(line) + "\n")
+        progress(run.iteration, settings.iterations, f"loss {line['loss']:.3f}, active {active:.3f}")
+        if run.iteration % settings.checkpoint_every == 0 or run.iteration == settings.iterations:
+            run.save(out / CHECKPOINT, fingerprint)
+            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.writelines(pending)
+            pending.clear()
+    description = {
+        "gaitkeeper": __version__,
+        "data": data.name,
+        "settings": dataclasses.asdict(settings),
+        "identities": len(names),
+        "skipped": skipped,
+        "seconds": round(time.monotonic() - start),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
+    }
+    save_state(out / WEIGHTS, run.module, {"format": "gaitkeeper", "network": "GaitSet"})
+    write_text(out / "model.json", json.dumps(description, indent=2) + "\n")
+    return out / WEIGHTS

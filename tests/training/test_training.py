@@ -1,0 +1,130 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gaitkeeper.datasets.base import Sample
+from gaitkeeper.errors import DataError, GaitkeeperError
+from gaitkeeper.models.weights import load_gaitset
+from gaitkeeper.training.loop import CHECKPOINT, train
+from gaitkeeper.training.losses import SeparateBNNecks, batch_all_triplet, part_cross_entropy
+from gaitkeeper.training.sampler import IdentitySampler
+from gaitkeeper.training.settings import TrainSettings
+
+TINY = TrainSettings(
+    channels=(2, 2, 4),
+    embedding=4,
+    iterations=6,
+    identities=2,
+    sequences=2,
+    frames=2,
+    checkpoint_every=3,
+    precision="float32",
+)
+
+
+class Bars:
+    """Three people, each a bar of another width, in five takes."""
+
+    name = "bars"
+    biometric = False
+
+    def __init__(self):
+        self.samples = [Sample(str(s), f"nm-0{take}", 90) for s in range(3) for take in range(5)]
+
+    def load(self, indices):
+        found = []
+        for i in indices:
+            frames = np.zeros((4, 64, 44), np.uint8)
+            frames[:, :, 20 - 5 * int(self.samples[i].subject) : 24] = 255
+            found.append(DataError("broken") if i == 4 else frames)
+        return found
+
+
+def naive_triplet(embedding, labels, margin):
+    losses = []
+    for p in range(embedding.shape[2]):
+        part = [
+            float(torch.dist(embedding[a, :, p], embedding[b, :, p]))
+            - float(torch.dist(embedding[a, :, p], embedding[c, :, p]))
+            + margin
+            for a in range(len(labels))
+            for b in range(len(labels))
+            for c in range(len(labels))
+            if labels[a] == labels[b] and labels[a] != labels[c]
+        ]
+        positive = [loss for loss in part if loss > 0]
+        losses.append(sum(positive) / max(1, len(positive)))
+    return sum(losses) / len(losses)
+
+
+def test_triplet_loss_is_its_definition():
+    embedding = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    loss, active = batch_all_triplet(embedding, labels, margin=0.2)
+    assert float(loss) == pytest.approx(naive_triplet(embedding, labels, 0.2), rel=1e-3)
+    assert 0 < float(active) <= 1
+    far = torch.zeros(4, 1, 1)
+    far[2:] = 10
+    assert float(batch_all_triplet(far, torch.tensor([0, 0, 1, 1]), margin=0.2)[0]) == 0
+
+
+def test_neck_gives_cosines_and_the_cross_entropy_averages_parts():
+    neck = SeparateBNNecks(2, 3, 5).eval()
+    logits = neck(torch.randn(4, 3, 2)).detach()
+    assert logits.shape == (4, 5, 2)
+    assert logits.abs().max() <= 1 + 1e-5
+    labels = torch.tensor([0, 1, 2, 3])
+    want = np.mean([float(torch.nn.functional.cross_entropy(16 * logits[:, :, p], labels)) for p in range(2)])
+    assert float(part_cross_entropy(logits, labels, scale=16, smoothing=0)) == pytest.approx(want, rel=1e-5)
+
+
+def test_sampler_draws_p_identities_with_k_sequences_and_repeats_itself():
+    labels = [0] * 3 + [1] * 9 + [2] * 5
+    sampler = IdentitySampler(labels, identities=2, sequences=4, seed=0)
+    for iteration in range(20):
+        batch = sampler.batch(iteration)
+        drawn = np.array(labels)[batch]
+        assert len(set(drawn)) == 2
+        assert all((drawn == d).sum() == 4 for d in set(drawn))
+        assert np.array_equal(batch, IdentitySampler(labels, identities=2, sequences=4, seed=0).batch(iteration))
+    with pytest.raises(ValueError, match="identities"):
+        IdentitySampler([0, 0], identities=2, sequences=1, seed=0)
+
+
+class Stop(Exception):
+    pass
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path):
+    whole = train(TINY, Bars(), tmp_path / "whole")
+
+    def interrupt(done, total, text):
+        if done == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(TINY, Bars(), tmp_path / "cut", progress=interrupt)
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    resumed = train(TINY, Bars(), tmp_path / "cut")
+    assert resumed.read_bytes() == whole.read_bytes()
+    lines = (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    card = json.loads((tmp_path / "cut" / "model.json").read_text())
+    assert card["identities"] == 3
+    assert card["skipped"] == [["0/nm-04/090", "broken"]]
+    load_gaitset(resumed)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    train(TINY, Bars(), tmp_path)
+    other = TrainSettings(**{**TINY.__dict__, "seed": 1})
+    with pytest.raises(GaitkeeperError, match=CHECKPOINT):
+        train(other, Bars(), tmp_path)
+
+
+def test_the_loss_falls(tmp_path):
+    train(TrainSettings(**{**TINY.__dict__, "iterations": 60, "checkpoint_every": 60}), Bars(), tmp_path)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
