@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check bench weights setup clean
 
 demo: $(READY)
-	$(BIN)/gaitkeeper audit --quick demo
+	$(BIN)/gaitkeeper audit --quick --out demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(THREADS) --dist worksteal
@@ -22,7 +22,9 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 weights: $(READY)
-	$(BIN)/python -m gaitkeeper.training.ship
+	$(BIN)/gaitkeeper train --out runs/gaitset-walkers
+	$(BIN)/gaitkeeper evaluate --model runs/gaitset-walkers/model.safetensors --ablations --out runs/gaitset-walkers/evaluation.json
+	$(BIN)/python -m gaitkeeper.audit.card runs/gaitset-walkers gaitset-walkers
 
 setup: $(READY)
 

@@ -1,0 +1,5 @@
+"""``python -m gaitkeeper``: the command line."""
+
+from gaitkeeper.cli import main
+
+main()

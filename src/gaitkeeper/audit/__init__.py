@@ -1,0 +1,1 @@
+"""The grid of victims and attacks, its rows, and the report."""

@@ -1,0 +1,336 @@
+"""The report of an audit: one HTML file that needs nothing else, plays its sequences and asks no network."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from gaitkeeper.audit.figures import budget_plots, heading, png_uri, sheet, view_plots
+from gaitkeeper.audit.templates import METRICS, flatten, page
+from gaitkeeper.audit.verdict import (
+    CLOSING,
+    Bar,
+    Record,
+    amount_text,
+    condition_rank,
+    group_verdict,
+    has_interval,
+    is_attack,
+    norm_rank,
+    overview,
+    scope_of,
+    select,
+    storage_formats,
+    stored_text,
+    verdict,
+)
+from gaitkeeper.errors import DataError
+from gaitkeeper.files import write_text
+
+KEYS = (
+    *("model", "data", "attack", "goal", "norm", "budget", "stored"),
+    *("condition", "view", "metric", "value", "low", "high", "n"),
+)
+SHEET_COLUMNS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One sequence of an example.
+
+    Args:
+        label: what is seen, for instance "attacked".
+        frames: uint8 of shape (t, h, w), or (t, h, w, 3) in RGB.
+        marked: indices of the frames that were altered.
+    """
+
+    label: str
+    frames: np.ndarray
+    marked: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """Sequences that are played side by side.
+
+    Args:
+        title: what is shown.
+        caption: what to notice.
+        panels: the sequences; shorter ones stay on their last frame.
+        fps: frames a second.
+    """
+
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+    fps: float = 12.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A still picture.
+
+    Args:
+        title: what is shown.
+        caption: what to notice.
+        image: uint8 of shape (h, w, 3), RGB.
+    """
+
+    title: str
+    caption: str
+    image: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a report is made of.
+
+    Args:
+        title: the page's heading.
+        records: summary records in long form, each with the keys in ``KEYS``.
+        settings: everything the audit was run with, nested; printed completely.
+        chance: rank-1 of guessing, percent.
+        identities: people in the gallery.
+        examples: sequences to play.
+        pictures: stills.
+        decisions: rows of a table of single decisions, for instance on a real clip.
+        findings: sentences of the verdict where there are no records to make one of.
+        skipped: what was left out, and why.
+        biometric: whether frames or figures are of real people.
+        limits: further limits of the audit, in sentences.
+        unseen: whether the network was trained on none of the gallery's people; only then the report says so.
+    """
+
+    title: str
+    records: Sequence[Record]
+    settings: Mapping[str, object]
+    chance: float
+    identities: int
+    examples: Sequence[Example] = ()
+    pictures: Sequence[Picture] = ()
+    decisions: Sequence[Mapping[str, object]] = ()
+    findings: Sequence[str] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    biometric: bool = False
+    limits: Sequence[str] = ()
+    unseen: bool = False
+
+
+def write_report(path: Path | str, report: Report) -> None:
+    """Write a report as one HTML file, whole or not at all.
+
+    The same report gives the same bytes.
+
+    Args:
+        path: the file to write or replace.
+        report: what to write.
+
+    Raises:
+        DataError: a record, panel or picture cannot be shown, or the file cannot be written.
+    """
+    text = render_report(report)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise DataError(f"{path}: the report cannot be written: {error.strerror or error}") from error
+
+
+def render_report(report: Report) -> str:
+    """Return the report's HTML.
+
+    Raises:
+        DataError: a record, panel or picture cannot be shown.
+    """
+    for number, record in enumerate(report.records):
+        missing = [key for key in KEYS if key not in record]
+        if missing:
+            raise DataError(f"record {number} of the report: expected {', '.join(KEYS)}; {', '.join(missing)} missing")
+    grouped: dict[tuple[str, str], list[Record]] = {}
+    for record in report.records:
+        grouped.setdefault((record["model"], record["data"]), []).append(record)
+    text = page(
+        report=report,
+        groups=[_group(report, *names, records) for names, records in grouped.items()],
+        findings=report.findings or verdict([], chance=report.chance)[:-1],
+        closing=CLOSING,
+        examples=[_example(example) for example in report.examples],
+        pictures=[(p, _picture(p)) for p in report.pictures],
+        decided=list(dict.fromkeys(key for row in report.decisions for key in row)),
+        settings=list(flatten(report.settings)),
+    )
+    # A file name can hold bytes that are no text; the rest of the report is worth having all the same.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _group(report: Report, model: str, data: str, records: Sequence[Record]) -> dict[str, Any]:
+    scope = scope_of(records)
+    charts = [
+        *((plot, True) for plot in budget_plots(records, chance=report.chance)),
+        *((plot, False) for plot in view_plots(records, chance=report.chance)),
+    ]
+    conditions = sorted(
+        {r["condition"] for r in records}, key=lambda c: (c != scope.get("condition"), condition_rank(c))
+    )
+    return {
+        "model": model,
+        "data": data,
+        "records": records,
+        "sentences": group_verdict(records, chance=report.chance, identities=report.identities, unseen=report.unseen)
+        if scope
+        else ["No identification rate was measured."],
+        "bars": [_bar(bar) for bar in overview(records)],
+        "natural": _natural_table(records),
+        "views": _view_tables(records),
+        "attacks": [(c, tables) for c in conditions if (tables := _attack_tables(records, c))],
+        "costs": _cost_table(records, scope),
+        "plots": [
+            (
+                plot,
+                small,
+                [(key.label, Markup(key.swatch)) for key in plot.legend],
+                [(c.title, Markup(c.svg)) for c in plot.charts],
+            )
+            for plot, small in charts
+        ],
+    }
+
+
+def _bar(bar: Bar) -> dict[str, Any]:
+    low, high = (bar.record["low"], bar.record["high"]) if has_interval(bar.record) else (bar.record["value"],) * 2
+    return {"label": bar.label, "kind": bar.kind, "record": bar.record, "low": low, "width": high - low}
+
+
+def _natural_table(records: Sequence[Record]) -> dict[str, Any]:
+    found = select(records, attack="none", metric="rank1", view="all")
+    conditions = sorted({r["condition"] for r in found}, key=condition_rank)
+    rows = [(stored_text(s), _row(found, "condition", conditions, stored=s)) for s in storage_formats(found)]
+    return {"columns": conditions, "rows": rows}
+
+
+def _view_tables(records: Sequence[Record]) -> list[dict[str, Any]]:
+    found = [r for r in select(records, metric="rank1", attack="none") if r["view"] != "all"]
+    conditions = sorted({r["condition"] for r in found}, key=condition_rank)
+    tables = []
+    for stored in storage_formats(found):
+        views = sorted({r["view"] for r in found if r["stored"] == stored})
+        rows = [(f"{view:g}°", _row(found, "condition", conditions, stored=stored, view=view)) for view in views]
+        tables.append({"title": stored_text(stored), "columns": conditions, "rows": rows})
+    return tables
+
+
+def _attack_tables(records: Sequence[Record], condition: str) -> list[dict[str, Any]]:
+    """One table a goal, storage format and norm; attacks down, budgets across, the control last."""
+    views = {r["view"] for r in records if is_attack(r) and r["condition"] == condition}
+    view = "all" if "all" in views else next(iter(sorted(views, key=str)), "all")
+    scope = {"condition": condition, "view": view}
+    found = [r for r in select(records, **scope) if r["attack"] != "none" and r["metric"] in ("rank1", "success")]
+    tables = []
+    settings = {(r["goal"], r["stored"], r["norm"]) for r in found}
+    for goal, stored, norm in sorted(
+        settings, key=lambda s: (s[0], str(s[1]) != "uint8", str(s[1]), norm_rank(s[2] or ""))
+    ):
+        inside = [r for r in found if (r["goal"], r["stored"], r["norm"]) == (goal, stored, norm)]
+        lead, second = ("success", "rank1") if goal == "targeted" else ("rank1", "success")
+        if not any(r["metric"] == lead for r in inside):
+            lead, second = second, lead
+        budgets = sorted({r["budget"] for r in inside}, key=lambda b: math.inf if b is None else b)
+        names = sorted({r["attack"] for r in inside}, key=lambda name: (name == "random", name))
+        counts = sorted({r["n"] for r in inside})
+        tables.append(
+            {
+                "goal": goal,
+                "title": heading(norm, stored),
+                "lead": lead,
+                "second": second if any(r["metric"] == second for r in inside) else None,
+                "n": str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}",
+                "view": view,
+                "columns": [amount_text(norm, budget) for budget in budgets],
+                "natural": _first(records, attack="none", metric="rank1", stored=stored, **scope),
+                "rows": [
+                    (
+                        name,
+                        list(
+                            zip(
+                                *(_row(inside, "budget", budgets, attack=name, metric=m) for m in (lead, second)),
+                                strict=True,
+                            )
+                        ),
+                    )
+                    for name in names
+                ],
+            }
+        )
+    return tables
+
+
+def _cost_table(records: Sequence[Record], scope: Mapping[str, Any]) -> dict[str, Any]:
+    found = [r for r in select(records, **scope) if r["metric"] not in ("rank1", "success")] if scope else []
+    metrics = [m for m in METRICS if any(r["metric"] == m for r in found)]
+    metrics += sorted({r["metric"] for r in found} - set(metrics))
+    keys = ("goal", "stored", "norm", "budget", "attack")
+    settings = dict.fromkeys(tuple(r[key] for key in keys) for r in found)
+    rows = []
+    for setting in settings:
+        wanted = dict(zip(keys, setting, strict=True))
+        rows.append((wanted, _row(found, "metric", metrics, **wanted)))
+    return {"columns": metrics, "rows": rows}
+
+
+def _row(records: Sequence[Record], key: str, values: Sequence[Any], **wanted: Any) -> list[Record | None]:
+    return [_first(records, **{key: value}, **wanted) for value in values]
+
+
+def _first(records: Sequence[Record], **wanted: Any) -> Record | None:
+    return next(iter(select(records, **wanted)), None)
+
+
+def _example(example: Example) -> dict[str, Any]:
+    panels = [_panel(example.title, panel) for panel in example.panels]
+    if not panels or not example.fps > 0:
+        raise DataError(
+            f"example {example.title!r}: expected at least one panel and a positive rate, "
+            f"found {len(panels)} panels and {example.fps} frames a second"
+        )
+    length = max(panel["length"] for panel in panels)
+    marks = sorted({index for panel in example.panels for index in panel.marked})
+    return {"title": example.title, "caption": example.caption, "fps": example.fps} | {
+        "panels": panels,
+        "length": length,
+        "marks": [(index, 100 * index / max(length - 1, 1)) for index in marks],
+        "first": marks[0] if marks else 0,
+    }
+
+
+def _panel(title: str, panel: Panel) -> dict[str, Any]:
+    frames = np.asarray(panel.frames)
+    where = f"example {title!r}, panel {panel.label!r}"
+    if frames.dtype != np.uint8 or frames.size == 0 or (frames.ndim != 3 and frames.shape[3:] != (3,)):
+        raise DataError(
+            f"{where}: expected uint8 frames (t, h, w) or (t, h, w, 3), found {frames.dtype} {frames.shape}"
+        )
+    length, height, width = frames.shape[:3]
+    outside = [index for index in panel.marked if not 0 <= index < length]
+    if outside:
+        raise DataError(f"{where}: expected marked frames from 0 to {length - 1}, found {outside[0]}")
+    return {
+        "label": panel.label,
+        "sheet": png_uri(sheet(frames, SHEET_COLUMNS)),
+        "length": length,
+        "width": width,
+        "height": height,
+        "columns": min(length, SHEET_COLUMNS),
+        "marked": ",".join(str(index) for index in sorted(panel.marked)),
+    }
+
+
+def _picture(picture: Picture) -> str:
+    image = np.asarray(picture.image)
+    if image.dtype != np.uint8 or image.size == 0 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(
+            f"picture {picture.title!r}: expected uint8 RGB of shape (h, w, 3), found {image.dtype} {image.shape}"
+        )
+    return png_uri(image)

@@ -1,0 +1,101 @@
+"""The report's page, style and player, and how values are written in them."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from gaitkeeper.audit.verdict import (
+    Record,
+    amount_text,
+    attack_text,
+    budget_text,
+    has_interval,
+    interval_text,
+    measured,
+    stored_text,
+)
+
+METRICS = {
+    "rank1": "rank-1, %",
+    "success": "success, %",
+    "linf": "L∞ distance",
+    "l2": "L2 distance",
+    "changed": "pixels changed, %",
+    "forwards": "forward passes",
+    "backwards": "backward passes",
+}
+_PERCENT = ("rank1", "success", "changed")
+
+
+def page(**content: Any) -> str:
+    """Render the page; every value is escaped unless it is marked as safe."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("gaitkeeper.audit", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        plain=plain,
+        unbroken=unbroken,
+        value=_value,
+        interval=_interval,
+        attack=attack_text,
+        stored=stored_text,
+        budget=lambda record: budget_text(record["norm"], record["budget"]),
+        metric=lambda name: METRICS.get(name, name),
+    )
+    return environment.get_template("report.html").render(**content)
+
+
+def flatten(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as dotted names and texts, none left out."""
+    for name, value in settings.items():
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            value = dataclasses.asdict(value)
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", plain(value)
+
+
+def plain(value: object) -> str:
+    """Return a setting's value in words and numbers."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} = {plain(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(f"({plain(v)})" if isinstance(v, list | tuple) else plain(v) for v in value) or "none"
+    if isinstance(value, set | frozenset):
+        return plain(sorted(value, key=str))
+    return str(value)
+
+
+def unbroken(sentence: str) -> str:
+    """Keep figures in one line: "92.1 % [88.5, 94.6]" and "n = 300" are never broken."""
+    sentence = re.sub(r"\[[\d., -]+\]|n = \d+|L∞ [\d./]+", lambda m: m[0].replace(" ", "\u00a0"), sentence)
+    return re.sub(r"(\d) %( \[)?", lambda m: m[0].replace(" ", "\u00a0"), sentence)
+
+
+def _value(record: Record) -> str:
+    if not measured(record):
+        return "not measured"
+    if record["metric"] in _PERCENT:
+        return f"{record['value']:.1f}"
+    return amount_text("linf" if record["metric"] == "linf" else None, record["value"])
+
+
+def _interval(record: Record) -> str:
+    if record["metric"] in _PERCENT or not has_interval(record):
+        return interval_text(record)
+    return f"[{record['low']:.3g}, {record['high']:.3g}]"

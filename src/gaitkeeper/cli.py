@@ -1,0 +1,321 @@
+"""The command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from gaitkeeper import __version__
+from gaitkeeper.audit.grid import AuditSettings, Cell, GoalName, GridSettings, Name, Norm, StoredName
+from gaitkeeper.errors import GaitkeeperError
+from gaitkeeper.synthetic.population import CONDITIONS, VIEWS, Population
+from gaitkeeper.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from gaitkeeper.audit.recognition import Record
+
+Positional = tyro.conf.Positional
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar on standard error; yields a function of units done, units in all, and what is being done."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = [
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    ]
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+def _print_records(records: Sequence[Record], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from gaitkeeper.audit.verdict import amount_text, attack_text, interval_text, stored_text
+
+    table = Table(title=title)
+    for heading in (
+        "model",
+        "data",
+        "attack",
+        "goal",
+        "budget",
+        "stored",
+        "condition",
+        "view",
+        "metric",
+        "percent",
+        "n",
+    ):
+        table.add_column(heading, justify="right" if heading in {"percent", "n"} else "left")
+    for r in records:
+        budget = "" if r["budget"] is None else amount_text(r["norm"], r["budget"])
+        percent = f"{r['value']:.1f} {interval_text(r)}"
+        names = (r["model"], r["data"], attack_text(r["attack"]), r["goal"], budget, stored_text(r["stored"]))
+        table.add_row(*names, r["condition"], str(r["view"]), r["metric"], percent, str(r["n"]))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _device(name: str) -> str:
+    """Return the device to compute on, ready to compute; ``auto`` takes CUDA where it is."""
+    import torch
+
+    from gaitkeeper.memory import keep_freed_memory
+
+    keep_freed_memory()
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise GaitkeeperError(f"--device {name}: not usable here ({str(error).splitlines()[0]})") from error
+    return name
+
+
+def walkers(
+    *,
+    out: Path,
+    subjects: tuple[int, ...] = tuple(range(1, 11)),
+    conditions: tuple[str, ...] = CONDITIONS,
+    views: tuple[int, ...] = VIEWS,
+    frames: int = 40,
+    form: Literal["aligned", "masks", "video", "skeletons"] = "aligned",
+    sheet: Path | None = None,
+    population: Population = Population(),
+) -> None:
+    """Render people who do not exist.
+
+    Args:
+        out: folder for <subject>/<condition>/<view>/.
+        subjects: numbers 1 to 124.
+        conditions: nm-01 .. nm-06, bg-01, bg-02 (bag), cl-01, cl-02 (coat).
+        views: camera directions in degrees, 0 from the front, 90 from the side.
+        frames: of each sequence.
+        form: silhouettes aligned to 64x44, the camera's binary masks, colour video with its true masks, or 3-D
+            joints (skeleton.npy, metres).
+        sheet: also write a contact sheet of the subjects, a PNG file.
+        population: who the walkers are.
+    """
+    from gaitkeeper.datasets.export import render_walkers, write_sheet
+
+    with _progress() as progress:
+        count = render_walkers(
+            out, population, subjects=subjects, conditions=conditions, views=views, frames=frames, form=form,
+            progress=progress,
+        )  # fmt: skip
+    if sheet is not None:
+        write_sheet(sheet, population, subjects=subjects, conditions=conditions)
+    print(f"{count} sequences in {out}")
+
+
+def train(
+    *,
+    out: Path,
+    data: Path | None = None,
+    device: str = "auto",
+    settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = TrainSettings(),
+) -> None:
+    """Train a gait recognizer; run again to go on after an interruption.
+
+    Args:
+        out: folder for the checkpoint, the log and model.safetensors.
+        data: folder of silhouettes as <subject>/<condition>/<view>/*.png, of which all subjects are trained on;
+            without it walkers are rendered.
+        device: cpu, cuda or auto.
+        settings: of the run.
+    """
+    from gaitkeeper.datasets.base import Sequences
+    from gaitkeeper.datasets.folder import SilhouetteFolder
+    from gaitkeeper.datasets.walkers import WalkerSequences
+    from gaitkeeper.training.loop import train as run
+
+    subjects = range(settings.first_subject, settings.last_subject + 1)
+    source: Sequences = (
+        WalkerSequences(settings.population, subjects=subjects) if data is None else SilhouetteFolder(data)
+    )
+    with _progress() as progress:
+        weights = run(settings, source, out, device=_device(device), progress=progress)
+    print(f"weights: {weights}")
+
+
+def evaluate(
+    *,
+    model: str = "gaitset-walkers",
+    data: Path | None = None,
+    subjects: tuple[str, ...] | None = None,
+    stored: StoredName = "uint8",
+    ablations: bool = False,
+    per_view: bool = False,
+    out: Path | None = None,
+    device: str = "auto",
+    population: Population = Population(),
+) -> None:
+    """Measure rank-1 identification under the CASIA-B protocol.
+
+    Args:
+        model: name of shipped weights, path of a GaitSet checkpoint, or package:function.
+        data: folder of silhouettes; without it walkers 075 to 124 are rendered.
+        subjects: subjects to enroll and to look for; default all in the folder, or walkers 075 to 124.
+        stored: recognize 8-bit or binarized silhouettes.
+        ablations: also walkers of whom only the body, or only the movement, differs.
+        per_view: print every probe view.
+        out: also write the figures to this JSON file.
+        device: cpu, cuda or auto.
+        population: the walkers.
+    """
+    from gaitkeeper.audit.run import evaluate_populations
+    from gaitkeeper.files import write_text
+
+    settings = AuditSettings(
+        model=(model,), data=None if data is None else str(data), subjects=subjects, population=population
+    )
+    with _progress() as progress:
+        records, skipped = evaluate_populations(
+            settings, stored=stored, ablations=ablations, device=_device(device), progress=progress
+        )
+    shown = records if per_view else [r for r in records if r["view"] == "all"]
+    _print_records(shown, "rank-1 identification, identical views excluded")
+    _print_skipped(skipped)
+    if out is not None:
+        write_text(out, json.dumps(records, indent=1) + "\n")
+
+
+def _print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
+    for what, why in skipped:
+        print(f"skipped {what}: {why}", file=sys.stderr)
+
+
+def attack(
+    *,
+    out: Path,
+    name: Name = "pgd",
+    goal: GoalName = "nontargeted",
+    norm: Norm = "linf",
+    budget: float = 16,
+    stored: StoredName = "uint8",
+    straight_through: bool = False,
+    steps: int = 10,
+    restarts: int = 1,
+    device: str = "auto",
+    settings: Annotated[AuditSettings, tyro.conf.arg(name="")] = AuditSettings(),
+) -> None:
+    """Attack sequences and write the attacked ones as PNG files.
+
+    Args:
+        out: folder for attacked/<subject>/<condition>/<view>/*.png, rows.jsonl and summary.json.
+        name: the attack; random is the control.
+        goal: lose the identity, or be taken for a given other person.
+        norm: how the change is bounded.
+        budget: grey levels of 255 for linf, pixels for l2, altered frames for frames.
+        stored: 8-bit or binary silhouettes.
+        straight_through: attack through the rounding.
+        steps: of the attack.
+        restarts: of PGD.
+        device: cpu, cuda or auto.
+        settings: of the data and the recognizer; its grid is not used.
+    """
+    from gaitkeeper.audit.run import run_audit
+
+    if name == "none" or goal == "natural":
+        raise GaitkeeperError("an attack needs a name other than none and a goal other than natural")
+    cell = Cell(
+        attack=name, goal=goal, norm=norm, budget=budget / 255 if norm == "linf" else budget, stored=stored,
+        straight_through=straight_through, steps=1 if name == "fgsm" else steps, restarts=restarts,
+    )  # fmt: skip
+    cells = (Cell(stored=stored), cell)
+    with _progress() as progress:
+        outcome = run_audit(
+            replace(settings, examples=0), out, cells=cells, write_sequences=True, device=_device(device),
+            progress=progress,
+        )  # fmt: skip
+    shown = [r for r in outcome.records if r["view"] == "all" and r["metric"] in {"rank1", "success"}]
+    _print_records(shown, "before and after the attack")
+    _print_skipped(outcome.skipped)
+    print(f"attacked sequences: {out / 'attacked'}")
+
+
+def audit(
+    *,
+    out: Path,
+    video: Path | None = None,
+    quick: bool = False,
+    device: str = "auto",
+    settings: Annotated[AuditSettings, tyro.conf.arg(name="")] = AuditSettings(),
+) -> None:
+    """Measure how easily recognizers are fooled, and write a report; run again to go on after an interruption.
+
+    Args:
+        out: folder for report.html, summary.json and rows.jsonl.
+        video: audit a clip of a person who walks past a static camera: one half of the walk is enrolled beside
+            walkers, the other half is the probe.
+        quick: few probes, galleries and budgets; minutes in place of a quarter of an hour.
+        device: cpu, cuda or auto.
+        settings: of the audit.
+    """
+    if quick:
+        settings = replace(settings, probes=min(settings.probes, 16), frames=min(settings.frames, 24), grid=QUICK)
+    with _progress() as progress:
+        if video is not None:
+            from gaitkeeper.audit.clip import audit_clip
+
+            sentences = audit_clip(video, settings, out, device=_device(device), progress=progress)
+            skipped: list[tuple[str, str]] = []
+        else:
+            from gaitkeeper.audit.present import audit_and_report
+
+            sentences, skipped = audit_and_report(settings, out, device=_device(device), progress=progress)
+    for sentence in sentences:
+        print(sentence)
+    _print_skipped(skipped)
+    print(f"report: {out / 'report.html'}")
+
+
+QUICK = GridSettings(linf=(4, 16), l2=(), targeted_linf=(16,), frames=(1, 4))
+"""The grid of a quick audit."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line on standard error and status 1."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"gaitkeeper {__version__}")
+        return
+    commands = {f.__name__: f for f in (walkers, train, evaluate, attack, audit)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="gaitkeeper",
+            description="Attack and measure human-motion recognition. "
+            "For evaluating systems and footage that you may use; see SECURITY.md.",
+        )
+    except GaitkeeperError as error:
+        print(f"gaitkeeper: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"gaitkeeper: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("gaitkeeper: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
