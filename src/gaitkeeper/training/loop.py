@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -134,7 +133,6 @@ def train(
     if (out / CHECKPOINT).exists():
         run.restore(out / CHECKPOINT, fingerprint)
     sampler = IdentitySampler(labels, identities=settings.identities, sequences=settings.sequences, seed=settings.seed)
-    start = time.monotonic()
     pending: list[str] = []
     while run.iteration < settings.iterations:
         index = sampler.batch(run.iteration)
@@ -167,7 +165,6 @@ def train(
         "settings": dataclasses.asdict(settings),
         "identities": len(names),
         "skipped": skipped,
-        "seconds": round(time.monotonic() - start),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
     }
