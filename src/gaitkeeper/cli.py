@@ -292,7 +292,7 @@ def audit(
     print(f"report: {out / 'report.html'}")
 
 
-QUICK = GridSettings(linf=(4, 16), l2=(), targeted_linf=(16,), frames=(1, 4))
+QUICK = GridSettings(linf=(4, 16), l2=(), targeted_linf=(16,), frames=(4,))
 """The grid of a quick audit."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -66,13 +66,13 @@ class GridSettings:
         restarts: random starts of PGD.
     """
 
-    linf: tuple[float, ...] = (1, 2, 4, 8, 16)
-    l2: tuple[float, ...] = (2, 8)
+    linf: tuple[float, ...] = (1, 4, 16)
+    l2: tuple[float, ...] = (4,)
     attacks: tuple[Literal["fgsm", "pgd", "mi-fgsm"], ...] = ("fgsm", "pgd", "mi-fgsm")
-    targeted_linf: tuple[float, ...] = (4, 16)
-    frames: tuple[int, ...] = (1, 2, 4)
+    targeted_linf: tuple[float, ...] = (16,)
+    frames: tuple[int, ...] = (1, 4)
     steps: int = 10
-    frame_steps: int = 20
+    frame_steps: int = 12
     restarts: int = 1
 
     def cells(self) -> Iterator[Cell]:
@@ -80,9 +80,9 @@ class GridSettings:
         yield Cell()
         nontargeted = Cell(goal="nontargeted", steps=self.steps)
         for levels in self.linf:
-            yield from self._attacks(replace(nontargeted, norm="linf", budget=levels / 255))
+            yield from self._attacks(replace(nontargeted, norm="linf", budget=levels / 255), self.attacks)
         for length in self.l2:
-            yield from self._attacks(replace(nontargeted, norm="l2", budget=float(length)))
+            yield from self._attacks(replace(nontargeted, norm="l2", budget=float(length)), self.attacks)
         for levels in self.targeted_linf:
             targeted = replace(nontargeted, goal="targeted", norm="linf", budget=levels / 255)
             yield replace(targeted, attack="random")
@@ -91,20 +91,20 @@ class GridSettings:
         yield Cell(stored="binary")
         if self.linf:
             bounded = replace(nontargeted, stored="binary", norm="linf", budget=max(self.linf) / 255)
-            yield from self._attacks(bounded)
-            yield from (
-                replace(cell, straight_through=True) for cell in self._attacks(bounded) if cell.attack != "random"
-            )
+            yield from self._attacks(bounded, ("pgd",))
+            for attack in self.attacks:
+                steps = 1 if attack == "fgsm" else self.steps
+                yield replace(bounded, attack=attack, straight_through=True, steps=steps)
         for count in self.frames:
             free = replace(nontargeted, stored="binary", norm="frames", budget=float(count), steps=self.frame_steps)
             for cell in (free, replace(free, goal="targeted")):
                 yield replace(cell, attack="random")
                 yield replace(cell, attack="pgd", straight_through=True, restarts=self.restarts)
 
-    def _attacks(self, cell: Cell) -> Iterator[Cell]:
+    def _attacks(self, cell: Cell, attacks: Sequence[Name]) -> Iterator[Cell]:
         """Yield the control matched to PGD and then the attacks, at one setting."""
         yield replace(cell, attack="random")
-        for attack in self.attacks:
+        for attack in attacks:
             yield replace(
                 cell,
                 attack=attack,
