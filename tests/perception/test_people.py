@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,38 @@ def test_masks_agree_with_the_truth(walked):
     overlap = (found & true).sum(axis=(1, 2)) / (found | true).sum(axis=(1, 2))
     assert overlap.min() > 0.8
     assert overlap.mean() > 0.85
+
+
+def test_masks_are_not_shifted(walked):
+    masks, scene = walked
+    track = walking_track(scene)
+    found = [track.mask(int(i), masks[0].shape) for i in track.frames]
+    off = [
+        np.argwhere(f).mean(axis=0) - np.argwhere(masks[i]).mean(axis=0)
+        for f, i in zip(found, track.frames, strict=True)
+    ]
+    down, right = np.abs(np.mean(off, axis=0))
+    assert right < 0.3
+    assert down < 0.8  # the tips of the feet are lost now and then
+
+
+def test_dark_legs_are_not_taken_for_the_shadow_beside_them():
+    frames, masks = ellipse_figures.clip(60, jump=False)
+    floor = np.random.default_rng(1).normal((120, 120, 118), 3, frames[:, 120:].shape)
+    cast = np.zeros_like(masks)
+    for i, mask in enumerate(masks):
+        cv2.ellipse(drawn := np.zeros(mask.shape, np.uint8), (75 + round(250 * i / 60), 161), (40, 7), 0, 0, 360, 1, -1)
+        cast[i] = (drawn > 0) & ~mask
+        picture = frames[i].astype(float)
+        picture[120:] = floor[i]
+        picture[cast[i]] *= (0.65, 0.68, 0.72)
+        picture[100:][mask[100:]] = (40, 42, 50)
+        frames[i] = picture.clip(0, 255)
+    track = walking_track(find_people(Clip(frames, ellipse_figures.FPS, NAME)))
+    found = np.stack([track.mask(int(i), masks[0].shape) for i in track.kept])[:, 130:]
+    true, dark = masks[track.kept][:, 130:], cast[track.kept][:, 130:]
+    assert (found & true).sum() > 0.9 * true.sum()
+    assert (found & dark).sum() < 0.15 * dark.sum()
 
 
 def test_the_walk_is_measured(walked):

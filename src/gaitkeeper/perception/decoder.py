@@ -14,8 +14,9 @@ MEMORY = 6 * 2**30
 """Address space of the process in bytes: decoders keep reference frames, threads reserve stacks."""
 
 
-CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,mxf,ivf,h264,hevc,m4v,gif,dv,yuv4mpegpipe"
-"""Formats that hold their own frames; playlists and session descriptions, which name other files, are left out."""
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,mxf,ivf,h264,hevc,m4v,gif,dv,yuv4mpegpipe,wav,mp3,flac"
+"""Formats that hold their own content, those of sound so that the message can say that it is sound. Playlists and
+session descriptions, which name other files, are left out."""
 
 
 class Refused(Exception):

@@ -18,6 +18,12 @@ _BINS = 16
 """Bins an axis of a color histogram."""
 _CANON = 96
 """Rows and columns of the square in which a body is averaged over time."""
+_GROUND = 0.8
+"""Share of the height below which shadows fall; higher up a dark pixel of the same hue is a dark coat."""
+_STRIDE = 0.3
+"""Share of the height that feet reach to either side."""
+_SOLES = 0.9
+"""Share of the height below which there are shoes and hardly a leg."""
 
 
 _PIECE = 200
@@ -54,6 +60,16 @@ class _View:
     change: np.ndarray
     gray: np.ndarray
     mask: np.ndarray
+    ground: int  # first row of the window in which shadows may lie; what follows is given from there on
+    light: np.ndarray  # logarithm of frame over empty scene, float16, a color each
+
+
+@dataclass(frozen=True)
+class _Umbra:
+    """A scene's shadows: the logarithm of the share of light that they leave, ``(3,)``, and its spread."""
+
+    tint: np.ndarray
+    tolerance: float
 
 
 def segment(
@@ -86,6 +102,9 @@ def segment(
     # In pieces, which bounds memory and follows somebody who turns.
     for piece in np.array_split(np.arange(len(seen)), -(-len(seen) // _PIECE)):
         views = [_view(frames[path.frames[i]], background, boxes[i], bodies[i], seen[i], settings) for i in piece]
+        umbra = _umbra(views, settings)
+        for view in views:
+            _shade(view, umbra, settings)
         for _ in range(settings.rounds):
             colors = _colors(views)
             places = _places(views)
@@ -142,10 +161,9 @@ def _view(
     # Cut off at twice the threshold, so that smoothing leaves edges where they are.
     distance = cv2.GaussianBlur(np.minimum(distance, 2 * settings.threshold), (0, 0), 0.8)
     change = 1.2 * (distance - settings.threshold)
-    shadow = _shadow(cut, empty, settings)
-    # Shadows fall on the ground; higher up a dark pixel of the same hue is a dark coat.
-    low = np.arange(y0, y1)[:, None] > top + 0.8 * height
-    change = np.where(shadow & low, np.minimum(change, -0.5), change)
+    ground = int(np.clip(top + _GROUND * height - y0, 0, len(cut) - 1))
+    lit, dark = cv2.blur(cut, (3, 3))[ground:] + 4, cv2.blur(empty.picture, (3, 3))[ground:] + 4
+    light = np.log(lit.clip(1) / dark)
     return _View(
         window=window,
         body=body,
@@ -154,25 +172,75 @@ def _view(
         change=change.astype(np.float32),
         gray=cv2.cvtColor(frame[window], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255,
         mask=mask & inside & (change > 0),
+        ground=ground,
+        light=light.astype(np.float16),
     )
 
 
-def _shadow(cut: np.ndarray, empty: Background, settings: SegmentationSettings) -> np.ndarray:
-    """Return where a pixel is the background with less light on it.
+def _umbra(views: list[_View], settings: SegmentationSettings) -> _Umbra | None:
+    """Return what shadows do to the light in this scene, or None if there are none.
 
-    Either all colors darken alike, within the noise, or red loses most and blue least: what the sun
-    no longer reaches is still lit by the sky.
+    One sun and one sky light the ground, so that its shadows have one color and one depth, and clothes that
+    are darker or of another hue are none. Both are learned where the ground is dimmed farther aside than
+    feet reach or, if there is too little of that, at the height of the soles, away from what is no shadow.
     """
     import cv2
 
-    picture = empty.picture
-    light = np.einsum("ijk,ijk->ij", cut, picture) / np.einsum("ijk,ijk->ij", picture, picture).clip(1)
-    off = (cut - light[..., None] * picture) / np.maximum(empty.noise, 4)
-    distortion = np.sqrt(np.einsum("ijk,ijk->ij", off, off) / 3)
-    alike = (light > settings.shadow) & (light < 1) & (distortion < 2)
-    red, green, blue = np.moveaxis((cv2.blur(cut, (3, 3)) + 4) / (cv2.blur(picture, (3, 3)) + 4), -1, 0)
-    sky = (red > 0.5 * settings.shadow) & (red < green + 0.06) & (green < blue + 0.06)
-    return alike | (sky & (blue < 1) & (green < 0.85) & (blue - red < 0.5))
+    aside, below = [], []
+    pixels = 0
+    for view in views[:: max(1, len(views) // 40)]:
+        top, height, middle = view.body
+        light = view.light.astype(np.float32)
+        candidate = _dimmed(light, settings) & (view.change[view.ground :] > 0)
+        body = view.mask.copy()
+        body[view.ground :] &= ~candidate
+        size = 2 * max(1, round(0.02 * height)) + 1
+        candidate &= cv2.dilate(body.astype(np.uint8), np.ones((size, size), np.uint8))[view.ground :] == 0
+        far = np.abs(np.arange(light.shape[1]) + view.window[1].start - middle) > _STRIDE * height
+        low = np.arange(len(light))[:, None] + view.window[0].start + view.ground > top + _SOLES * height
+        aside.append(light[candidate & far])
+        below.append(light[candidate & low & ~far])
+        pixels += int(height) ** 2
+    for found in (np.concatenate(aside), np.concatenate(aside + below)):
+        if len(found) > 0.001 * pixels:
+            depth = -found.mean(axis=1)
+            full = found[depth >= np.quantile(depth, 0.8)]
+            tint = np.median(full, axis=0)
+            spread = float(np.quantile(_beside_shadow(found, tint)[1], 0.9))
+            return _Umbra(tint, min(max(1.6 * spread, 0.012), 0.08))
+    return None
+
+
+def _beside_shadow(light: np.ndarray, tint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how deep in the shadow a light would be, 1 for wholly, and how far it is from any shadow's."""
+    depth = light @ tint / float(tint @ tint)
+    off = light - depth.clip(0, 1.25)[..., None] * tint
+    return depth, np.sqrt(np.einsum("...k,...k->...", off, off) / 3)
+
+
+def _dimmed(light: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
+    """Return where a pixel can be the empty scene with less light on it.
+
+    Red loses most and blue least: what the sun no longer reaches is still lit by the sky.
+    """
+    red, green, blue = np.moveaxis(light, -1, 0)
+    hue = (red < green + 0.05) & (green < blue + 0.05) & (blue - red < 0.6)
+    return hue & (green > np.log(settings.shadow)) & (green < -0.04)
+
+
+def _shade(view: _View, umbra: _Umbra | None, settings: SegmentationSettings) -> None:
+    """Take the evidence for a person from what is the empty scene in a full or partial shadow."""
+    if umbra is None:
+        return
+    light = view.light.astype(np.float32)
+    depth, off = _beside_shadow(light, umbra.tint)
+    same = (off < umbra.tolerance) & (depth > 0.3)
+    # Shadows vary through leaves and on grass; there the blue of the sky tells, though less surely.
+    alike = _dimmed(light, settings) & (light[..., 2] - light[..., 0] > 0.1) & (light[..., 1] > 2 * umbra.tint[1])
+    change = view.change[view.ground :]
+    change[same] = np.minimum(change[same], -2.5)
+    change[alike] = np.minimum(change[alike], -0.5)
+    view.mask[view.ground :] &= ~(same | alike)
 
 
 def _quantized(picture: np.ndarray) -> np.ndarray:
@@ -240,8 +308,11 @@ def _decide(view: _View, colors: np.ndarray, places: np.ndarray, settings: Segme
     size = max(1, round(view.body[1] / 110))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disk)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    return _one_body(mask, view.body[1])
+    # OpenCV's own opening does not mirror an even kernel and so shifts everything by a pixel.
+    pair = np.ones((2, 2), np.uint8)
+    mask = cv2.dilate(cv2.erode(mask, pair, anchor=(0, 0)), pair, anchor=(1, 1))
+    feet = np.arange(rows)[:, None] + view.window[0].start > view.body[0] + _GROUND * view.body[1]
+    return _one_body(mask, view.body[1], feet)
 
 
 def _along_edges(score: np.ndarray, gray: np.ndarray, radius: int) -> np.ndarray:
@@ -254,11 +325,11 @@ def _along_edges(score: np.ndarray, gray: np.ndarray, radius: int) -> np.ndarray
     return cv2.blur(slope, size) * gray + cv2.blur(mean_s - slope * mean_g, size)
 
 
-def _one_body(mask: np.ndarray, height: float) -> np.ndarray:
-    """Keep the largest region and what lies close to it, and fill small holes."""
+def _one_body(mask: np.ndarray, height: float, feet: np.ndarray) -> np.ndarray:
+    """Keep the largest region, what lies close to it and feet that a gap cut off, and fill small holes."""
     import cv2
 
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 2:
         return mask.astype(bool)
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
@@ -266,7 +337,8 @@ def _one_body(mask: np.ndarray, height: float) -> np.ndarray:
     keep = np.zeros(count, bool)
     for i in range(1, count):
         big = stats[i, cv2.CC_STAT_AREA] > (0.04 * height) ** 2
-        keep[i] = i == largest or (big and apart[labels == i].min() < 0.04 * height)
+        near = 0.15 if feet[int(centres[i][1])] else 0.04
+        keep[i] = i == largest or (big and apart[labels == i].min() < near * height)
     body = keep[labels]
     count, labels, stats, _ = cv2.connectedComponentsWithStats((~body).astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < (0.06 * height) ** 2
