@@ -53,7 +53,7 @@ def _print_records(records: Sequence[Record], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gaitkeeper.audit.verdict import amount_text, attack_text, interval_text, stored_text
+    from gaitkeeper.audit.verdict import attack_text, budget_text, interval_text, stored_text
 
     table = Table(title=title)
     for heading in (
@@ -71,7 +71,7 @@ def _print_records(records: Sequence[Record], title: str) -> None:
     ):
         table.add_column(heading, justify="right" if heading in {"percent", "n"} else "left")
     for r in records:
-        budget = "" if r["budget"] is None else amount_text(r["norm"], r["budget"])
+        budget = "" if r["budget"] is None else budget_text(r["norm"], r["budget"])
         percent = f"{r['value']:.1f} {interval_text(r)}"
         names = (r["model"], r["data"], attack_text(r["attack"]), r["goal"], budget, stored_text(r["stored"]))
         table.add_row(*names, r["condition"], str(r["view"]), r["metric"], percent, str(r["n"]))

@@ -35,7 +35,7 @@ class FGSM:
     """One step of the size of the budget.
 
     Args:
-        directions: follow the gradient, or random directions of the same size (the matched control).
+        directions: follow the gradient, or a random direction in steps of the same size (the matched control).
         straight_through: see :class:`~gaitkeeper.attacks.variables.Perturbation`.
 
     Reference:
@@ -68,7 +68,7 @@ class PGD:
         step_size: in the units of the data; None is 2.5 times the budget over the number of steps.
         random_start: begin at a random allowed point.
         restarts: further starts for the samples that have not yet succeeded.
-        directions: follow the gradient, or random directions of the same size (the matched control).
+        directions: follow the gradient, or a random direction in steps of the same size (the matched control).
         straight_through: see :class:`~gaitkeeper.attacks.variables.Perturbation`.
 
     Reference:
@@ -103,7 +103,7 @@ class MIFGSM:
         steps: number of steps.
         step_size: in the units of the data; None is the budget over the number of steps.
         decay: weight of the accumulated gradient, mu in the paper.
-        directions: follow the gradient, or random directions of the same size (the matched control).
+        directions: follow the gradient, or a random direction in steps of the same size (the matched control).
         straight_through: see :class:`~gaitkeeper.attacks.variables.Perturbation`.
 
     Reference:
@@ -136,7 +136,7 @@ class Plan:
         random_start: begin each restart at a random allowed point.
         restarts: how often the samples that have not succeeded begin anew.
         decay: momentum over L1-normalized gradients; None uses the bare gradient.
-        directions: follow the gradient, or random directions.
+        directions: follow the gradient, or one random direction a restart.
     """
 
     steps: int
@@ -244,7 +244,11 @@ def _run(search: _Search, active: Tensor, variables: Variables, streams: SampleS
     """One start of the samples ``active``; those that succeed leave, so that later steps are spent on the others."""
     own = search.origin.select(active)
     values = variables.start(own, streams.select(active.tolist()) if plan.random_start else None)
-    momentum = torch.zeros_like(values)
+    momentum = drift = torch.zeros_like(values)
+    if plan.directions == "random":
+        # One direction for the whole run: a new one at every step would cancel the last and use up no budget.
+        draws = streams.select(active.tolist()).normal(values.shape[1:])
+        drift = torch.as_tensor(draws, dtype=values.dtype, device=values.device)
     for step in range(plan.steps + 1):
         goal = search.goal.select(active)
         last = step == plan.steps
@@ -265,12 +269,11 @@ def _run(search: _Search, active: Tensor, variables: Variables, streams: SampleS
             (gradient,) = torch.autograd.grad(total, leaf)
             search.backwards[active] += 1
         else:
-            draws = streams.select(active.tolist()).normal(values.shape[1:])
-            gradient = torch.as_tensor(draws, dtype=values.dtype, device=values.device)
+            gradient = drift
         if held.any():
             keep = (~held).nonzero()[:, 0]
             active, own = active[keep], own.select(keep)
-            values, gradient, momentum = values[keep], gradient[keep], momentum[keep]
+            values, gradient, momentum, drift = values[keep], gradient[keep], momentum[keep], drift[keep]
         if plan.decay is not None:
             size = gradient.flatten(1).abs().sum(1).clamp_min(1e-30)
             gradient = momentum = plan.decay * momentum + gradient / size.reshape(-1, *[1] * (gradient.ndim - 1))
@@ -279,5 +282,5 @@ def _run(search: _Search, active: Tensor, variables: Variables, streams: SampleS
 
 
 def control_of(attack: FGSM | PGD | MIFGSM) -> FGSM | PGD | MIFGSM:
-    """Return the matched control of an attack: the same start, steps and step size, in random directions."""
+    """Return the matched control of an attack: the same start, steps and step size, in a random direction."""
     return replace(attack, directions="random")

@@ -19,7 +19,7 @@ from gaitkeeper.audit.present import difference
 from gaitkeeper.audit.recognition import Progress, Record, load_batches
 from gaitkeeper.audit.report import Example, Panel, Picture, Report, write_report
 from gaitkeeper.audit.run import attack_of, threat_of
-from gaitkeeper.audit.verdict import amount_text, attack_text, stored_text
+from gaitkeeper.audit.verdict import attack_text, budget_text, stored_text
 from gaitkeeper.datasets.base import to_motion
 from gaitkeeper.datasets.protocols import TEST_SUBJECTS
 from gaitkeeper.datasets.walkers import WalkerSequences
@@ -165,7 +165,7 @@ class _Clip:
         decision = {
             "attack": attack_text(cell.label) if cell.attack != "none" else "none",
             "goal": f"be taken for walker {names[target]}" if cell.goal == "targeted" else cell.goal,
-            "budget": "" if cell.norm is None else amount_text(cell.norm, cell.budget),
+            "budget": "" if cell.norm is None else budget_text(cell.norm, cell.budget),
             "stored": stored_text(cell.stored),
             "named": PERSON if named == 0 else f"walker {names[named]}",
             "distance to the person": round(own, 3),

@@ -15,7 +15,7 @@ from gaitkeeper.audit.grid import AuditSettings
 from gaitkeeper.audit.recognition import Progress
 from gaitkeeper.audit.report import Example, Panel, Report, write_report
 from gaitkeeper.audit.run import run_audit
-from gaitkeeper.audit.verdict import amount_text, attack_text, stored_text, verdict
+from gaitkeeper.audit.verdict import attack_text, budget_text, stored_text, verdict
 from gaitkeeper.datasets.protocols import TRAIN_SUBJECTS
 from gaitkeeper.models.weights import SHIPPED, card
 from gaitkeeper.motion.silhouettes import energy_image
@@ -75,7 +75,7 @@ def _example(before: np.ndarray, after: np.ndarray, row: Mapping[str, Any], *, n
     ]
     return Example(
         title=f"{row['model'] + ': ' if named else ''}{attack_text(row['attack'])}, {row['goal']}, "
-        f"{amount_text(row['norm'], row['budget'])}, {stored_text(row['stored'])}",
+        f"{budget_text(row['norm'], row['budget'])}, {stored_text(row['stored'])}",
         caption=f"Probe {row['sample']}: {after_text}. {row['changed']:.1%} of the stored pixels differ, "
         f"by at most {round(255 * row['linf'])} of 255 grey levels.",
         panels=panels,
