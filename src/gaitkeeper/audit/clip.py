@@ -275,13 +275,16 @@ def _sentences(
         f"The threshold of acceptance is where walkers are wrongly accepted as often as wrongly rejected "
         f"({100 * strangers.error:.1f} % of the time, same view).",
     ]
-    for d in decisions:
+    controls = [d for d in decisions if d["attack"] == attack_text("random")]
+    for d in (d for d in decisions if d not in controls):
         accepted = "accepted" if d["accepted as the person"] else "not accepted"
         what = "Unaltered" if d["attack"] == "none" else f"After {d['attack']} ({d['goal']}, {d['budget']})"
         found.append(
             f"{what}, stored as {d['stored']}: named {d['named']}, {accepted} as the person "
             f"(distance {d['distance to the person']}, threshold {d['threshold']})."
         )
+    kept = sum(d["named"] == PERSON and d["accepted as the person"] for d in controls)
+    found.append(f"After {kept} of {len(controls)} matched random controls the person is still named and accepted.")
     return found
 
 
