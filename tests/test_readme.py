@@ -1,0 +1,61 @@
+"""Every command and program in the README runs. Where a command takes minutes, flags make its data smaller."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+COMMANDS = [
+    line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.startswith("gaitkeeper")
+]
+PEOPLE = "--subjects 075 076 077 --frames 8"
+SMALLER = {
+    "walkers": "--conditions nm-01 --frames 4",
+    "evaluate": "--subjects 075 076 077 --device cpu",
+    "attack": f"{PEOPLE} --probes 2 --steps 2 --device cpu",
+    "audit": f"{PEOPLE} --views 54 90 --probes 1 --grid.linf 16 --grid.l2 --grid.targeted-linf --grid.frames 1 "
+    "--grid.steps 2 --grid.frame-steps 2 --device cpu",
+    "train": "--iterations 2 --last-subject 4 --identities 2 --sequences 2 --channels 2 2 4 --embedding 4 --device cpu",
+}
+
+
+def smaller(command):
+    """The command with flags for less data; flags of the command's own are replaced."""
+    words = shlex.split(command)
+    extra = shlex.split(SMALLER[words[1]])
+    flags = {word for word in extra if word.startswith("--")}
+    kept, drop = [], False
+    for word in words[1:]:
+        drop = word in flags if word.startswith("--") else drop
+        if not drop:
+            kept.append(word)
+    return [sys.executable, "-m", "gaitkeeper", *kept, *extra]
+
+
+def test_the_readme_shows_every_command():
+    assert {shlex.split(c)[1] for c in COMMANDS} == set(SMALLER)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command, tmp_path):
+    done = subprocess.run(smaller(command), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("program", [text for kind, text in BLOCKS if kind == "python"])
+def test_program(program, tmp_path):
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_make_targets_of_the_readme_exist():
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"make (\w+) ", "\n".join(text for _, text in BLOCKS)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
