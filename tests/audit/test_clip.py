@@ -17,7 +17,7 @@ from gaitkeeper.synthetic.walkers import Walkers
 
 def check(out, name):
     records = json.loads((out / "summary.json").read_text())
-    assert {r["attack"] for r in records} == {"none", "random", "pgd", "pgd-straight-through"}
+    assert {r["attack"] for r in records} == {"none", "random", "pgd", "mi-fgsm-straight-through"}
     assert all(r["data"] == name and r["n"] == 1 for r in records)
 
     def rank1(attack, stored):

@@ -80,7 +80,7 @@ def clip_cells() -> Iterator[Cell]:
         for goal in GOALS:
             free = Cell(goal=goal, norm="frames", budget=count, stored="binary", steps=40)
             yield replace(free, attack="random")
-            yield replace(free, attack="pgd", straight_through=True)
+            yield replace(free, attack="mi-fgsm", straight_through=True)
 
 
 def meet_strangers(victim: Victim, settings: AuditSettings, progress: Progress) -> Strangers:

@@ -20,7 +20,8 @@ class Cell:
     """One attack at one setting.
 
     Args:
-        attack: ``none`` leaves the sample as it is; ``random`` is the control matched to PGD.
+        attack: ``none`` leaves the sample as it is; ``random`` is the control, matched to PGD and on free frames to
+            MI-FGSM.
         goal: what the attack is after.
         norm: how its change is bounded; None for ``none``.
         budget: the bound: a change of values in [0, 1] for linf, its Euclidean norm for l2, a number of altered
@@ -57,12 +58,12 @@ class GridSettings:
 
     Args:
         linf: L-infinity budgets for 8-bit silhouettes, in grey levels of 255.
-        l2: L2 budgets for 8-bit silhouettes, in units of a full pixel change.
-        attacks: attacks at each of these budgets.
+        l2: L2 budgets of PGD for 8-bit silhouettes, in units of a full pixel change.
+        attacks: attacks at each L-infinity budget.
         targeted_linf: L-infinity budgets at which PGD also tries to be taken for a given other person.
-        frames: numbers of frames altered without bound, for binary silhouettes.
+        frames: numbers of frames that MI-FGSM alters without bound, through the binarization.
         steps: steps of PGD and MI-FGSM.
-        frame_steps: steps of the attacks on free frames.
+        frame_steps: steps there.
         restarts: random starts of PGD.
     """
 
@@ -82,7 +83,7 @@ class GridSettings:
         for levels in self.linf:
             yield from self._attacks(replace(nontargeted, norm="linf", budget=levels / 255), self.attacks)
         for length in self.l2:
-            yield from self._attacks(replace(nontargeted, norm="l2", budget=float(length)), self.attacks)
+            yield from self._attacks(replace(nontargeted, norm="l2", budget=float(length)), ("pgd",))
         for levels in self.targeted_linf:
             targeted = replace(nontargeted, goal="targeted", norm="linf", budget=levels / 255)
             yield replace(targeted, attack="random")
@@ -92,14 +93,12 @@ class GridSettings:
         if self.linf:
             bounded = replace(nontargeted, stored="binary", norm="linf", budget=max(self.linf) / 255)
             yield from self._attacks(bounded, ("pgd",))
-            for attack in self.attacks:
-                steps = 1 if attack == "fgsm" else self.steps
-                yield replace(bounded, attack=attack, straight_through=True, steps=steps)
+            yield replace(bounded, attack="pgd", straight_through=True, restarts=self.restarts)
         for count in self.frames:
             free = replace(nontargeted, stored="binary", norm="frames", budget=float(count), steps=self.frame_steps)
             for cell in (free, replace(free, goal="targeted")):
                 yield replace(cell, attack="random")
-                yield replace(cell, attack="pgd", straight_through=True, restarts=self.restarts)
+                yield replace(cell, attack="mi-fgsm", straight_through=True)
 
     def _attacks(self, cell: Cell, attacks: Sequence[Name]) -> Iterator[Cell]:
         """Yield the control matched to PGD and then the attacks, at one setting."""

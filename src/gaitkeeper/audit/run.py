@@ -130,16 +130,21 @@ def threat_of(cell: Cell) -> Threat:
 
 
 def attack_of(cell: Cell) -> FGSM | PGD | MIFGSM:
-    """Return the attack of a cell that attacks. On free frames PGD starts at the original."""
+    """Return the attack of a cell that attacks.
+
+    On free frames attacks start at the original, and MI-FGSM takes PGD's larger steps: pixels that do not cross the
+    threshold of binarization change nothing.
+    """
     through = cell.straight_through
+    free = cell.norm == "frames"
     if cell.attack == "fgsm":
         return FGSM(straight_through=through)
     if cell.attack == "mi-fgsm":
-        return MIFGSM(steps=cell.steps, straight_through=through)
+        return MIFGSM(steps=cell.steps, step_size=2.5 / cell.steps if free else None, straight_through=through)
     return PGD(
         steps=cell.steps,
         restarts=cell.restarts,
-        random_start=cell.norm != "frames",
+        random_start=not free,
         straight_through=through,
         directions="random" if cell.attack == "random" else "gradient",
     )

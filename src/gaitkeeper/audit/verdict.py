@@ -380,6 +380,7 @@ def _place(scope: Mapping[str, Any]) -> str:
     return condition if scope["view"] == "all" else f"{condition}, view {scope['view']}°"
 
 
-def _size(record: Record) -> tuple[float, str, str]:
+def _size(record: Record) -> tuple[float, str, bool, str]:
+    """Order by budget; of equals PGD, the attack that the most formats are measured with."""
     budget = record["budget"]
-    return (math.inf if budget is None else budget, str(record["norm"]), record["attack"])
+    return (math.inf if budget is None else budget, str(record["norm"]), record["attack"] != "pgd", record["attack"])
