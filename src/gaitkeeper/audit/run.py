@@ -262,8 +262,9 @@ class _Audit:
         folder = self.out / "examples"
         stem = f"{self.settings.model.index(model):02d}-{number:03d}"
         kept = len(list(folder.glob(f"{stem}-*.npz")))
-        wins = [i for i in range(len(made)) if attacked.success[i]][: self.settings.examples - kept]
-        for i in wins:
+        # Where nothing was right before, an attack that changes nothing wins too, and shows nothing.
+        wins = [i for i, row in enumerate(made) if attacked.success[i] and row["success"]]
+        for i in wins[: max(0, self.settings.examples - kept)]:
             path = folder / f"{stem}-{str(made[i]['sample']).replace('/', '_')}.npz"
             before, after = _stored_frames(motion, i), _stored_frames(attacked.motion, i)
             with replacing(path) as temporary:
