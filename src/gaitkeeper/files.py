@@ -27,7 +27,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        # A failed write does not know its file's name, or knows the temporary one.
+        # A failed write does not know its file's name, or knows the temporary one; other files keep theirs.
+        if error.errno is None or error.filename not in {None, name}:
+            raise
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

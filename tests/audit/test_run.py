@@ -137,6 +137,26 @@ def test_bad_sequences_are_listed_and_the_others_go_on(tmp_path):
     assert len(outcome.records) > 0
 
 
+def test_people_who_cannot_be_enrolled_are_listed_and_the_others_go_on(tmp_path):
+    folder = drawn_folder(tmp_path / "data", subjects=3, takes=("nm-01", "nm-05"))
+    for file in folder.glob("002/nm-01/*/*.png"):
+        file.unlink()
+    outcome = run_audit(settings(folder), tmp_path / "out", cells=[Cell()])
+    missed = [what for what, why in outcome.skipped if why.startswith("none of the subject's")]
+    assert missed
+    assert all(what.startswith("002/nm-05") for what in missed)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    assert {row["sample"][:3] for row in rows} <= {"001", "003"}
+    process = subprocess.run(
+        [sys.executable, "-m", "gaitkeeper", "evaluate", "--data", str(folder), "--model", MODEL, "--device", "cpu"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "skipped 002/nm-05/000: none of the subject's" in process.stderr
+
+
 def test_a_folder_where_nothing_can_be_used_is_an_error(tmp_path):
     folder = drawn_folder(tmp_path / "data", subjects=2, takes=("nm-01", "nm-05"))
     for file in folder.glob("*/nm-05/*/*.png"):

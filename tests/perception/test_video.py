@@ -177,7 +177,7 @@ def _damaged(data: bytes, rng: np.random.Generator) -> bytes:
     return changed.tobytes()
 
 
-def _read_or_refused(path: Path) -> None:
+def _check_read_or_refused(path: Path) -> None:
     try:
         clip = read_clip(path, limits=Limits(seconds=60), max_rows=180)
     except VideoError as refusal:
@@ -194,7 +194,7 @@ def _read_or_refused(path: Path) -> None:
 def test_damaged_files_are_clips_or_errors(tmp_path, small, seed):
     path = tmp_path / "damaged.mp4"
     path.write_bytes(_damaged(small.read_bytes(), np.random.default_rng(seed)))
-    _read_or_refused(path)
+    _check_read_or_refused(path)
 
 
 @pytest.fixture(scope="module", params=["sports2d_demo.mp4", "one-by-one-person-detection.mp4"])
@@ -222,7 +222,7 @@ def test_real_clips_are_read(real):
 def test_damaged_real_files_are_clips_or_errors(tmp_path, real, seed):
     path = tmp_path / real.name
     path.write_bytes(_damaged(real.read_bytes(), np.random.default_rng(100 + seed)))
-    _read_or_refused(path)
+    _check_read_or_refused(path)
 
 
 @pytest.mark.parametrize("name", ["list.m3u8", "list.ffconcat", "list.mp4"])

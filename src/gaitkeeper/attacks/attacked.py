@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gaitkeeper.models.victim import Outputs
 from gaitkeeper.motion.motion import Domain, Motion
 
 
@@ -18,6 +19,7 @@ class Attacked:
         motion: the attacked samples as stored.
         success: ``(n,)`` bool, decided by a fresh forward pass on what is stored.
         loss: ``(n,)`` the goal's loss in that pass.
+        outputs: of the victim in that pass.
         distances: each ``(n,)``, of what is stored from the stored original: see :func:`distances`.
         forwards: ``(n,)`` forward passes spent on each sample, the final check included.
         backwards: ``(n,)`` backward passes.
@@ -27,6 +29,7 @@ class Attacked:
     motion: Motion
     success: Tensor
     loss: Tensor
+    outputs: Outputs
     distances: dict[str, Tensor]
     forwards: Tensor
     backwards: Tensor

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, Self
 from torch import Tensor
 from torch.nn import functional
 
+from gaitkeeper.errors import DataError
 from gaitkeeper.metrics.distances import Distance, paired
 from gaitkeeper.models.victim import Outputs
 
@@ -109,64 +110,56 @@ class Targeted:
         return replace(self, targets=self.targets[index])
 
 
-def _distances(outputs: Outputs, reference: Tensor, kind: Distance) -> Tensor:
-    if outputs.embedding is None:
-        raise ValueError("verification goals need a victim that gives embeddings")
-    return paired(outputs.embedding, reference, kind=kind)
+@dataclass(frozen=True, kw_only=True)
+class _Verification:
+    """A claimed identity: reference embeddings, and the distance up to which the recognizer accepts.
+
+    Args:
+        reference: ``(n, c, p)`` enrolled embeddings.
+        threshold: greatest distance at which the recognizer accepts.
+        kind: how embeddings are compared.
+    """
+
+    reference: Tensor
+    threshold: float
+    kind: Distance = "parts"
+
+    def distance(self, outputs: Outputs) -> Tensor:
+        """Return ``(n,)`` distances to the references."""
+        if outputs.embedding is None:
+            raise DataError("verification goals need a victim that gives embeddings; this one gives logits")
+        return paired(outputs.embedding, self.reference, kind=self.kind)
+
+    def select(self, index: Tensor | Sequence[int]) -> Self:
+        """Return the goal for some of the samples."""
+        return replace(self, reference=self.reference[index])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejected:
+class Rejected(_Verification):
     """Verification fails: the embedding is farther from the reference than the threshold.
 
     When the reference is the sample's own embedding the gradient at the start is zero: use an attack with a random
     start.
-
-    Args:
-        reference: ``(n, c, p)`` enrolled embeddings.
-        threshold: greatest distance at which the recognizer accepts.
-        kind: how embeddings are compared.
     """
-
-    reference: Tensor
-    threshold: float
-    kind: Distance = "parts"
 
     def loss(self, outputs: Outputs) -> Tensor:
         """Return minus the distance."""
-        return -_distances(outputs, self.reference, self.kind)
+        return -self.distance(outputs)
 
     def success(self, outputs: Outputs) -> Tensor:
         """Say whether the distance exceeds the threshold."""
-        return _distances(outputs, self.reference, self.kind) > self.threshold
-
-    def select(self, index: Tensor | Sequence[int]) -> Rejected:
-        """Return the goal for some of the samples."""
-        return replace(self, reference=self.reference[index])
+        return self.distance(outputs) > self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """Verification passes: the embedding is at most the threshold away from the reference.
-
-    Args:
-        reference: ``(n, c, p)`` enrolled embeddings.
-        threshold: greatest distance at which the recognizer accepts.
-        kind: how embeddings are compared.
-    """
-
-    reference: Tensor
-    threshold: float
-    kind: Distance = "parts"
+class Accepted(_Verification):
+    """Verification passes: the embedding is at most the threshold away from the reference."""
 
     def loss(self, outputs: Outputs) -> Tensor:
         """Return the distance."""
-        return _distances(outputs, self.reference, self.kind)
+        return self.distance(outputs)
 
     def success(self, outputs: Outputs) -> Tensor:
         """Say whether the distance is at most the threshold."""
-        return _distances(outputs, self.reference, self.kind) <= self.threshold
-
-    def select(self, index: Tensor | Sequence[int]) -> Accepted:
-        """Return the goal for some of the samples."""
-        return replace(self, reference=self.reference[index])
+        return self.distance(outputs) <= self.threshold

@@ -190,6 +190,7 @@ class _Search:
             motion=self.origin.with_data(hard),
             success=self.goal.success(outputs),
             loss=self.goal.loss(outputs),
+            outputs=outputs,
             distances=distances(hard, self.origin.data, self.victim.domain),
             forwards=self.forwards,
             backwards=self.backwards,

@@ -93,9 +93,9 @@ def meet_strangers(victim: Victim, settings: AuditSettings, progress: Progress) 
         settings.population, subjects=TEST_SUBJECTS, conditions=("nm-01", "nm-05"), frames=settings.frames
     )
     parts: list[Tensor] = []
-    for chunk, motion in load_batches(data, range(len(data.samples)), batch=44, skipped=[]):
+    for _, motion in load_batches(data, range(len(data.samples)), batch=44, skipped=[]):
         parts.append(embed(victim, [motion]))
-        progress(sum(map(len, parts)), len(data.samples), f"meeting strangers ({chunk[-1]})")
+        progress(sum(map(len, parts)), len(data.samples), "meeting strangers")
     embedding = torch.cat(parts)
     enrolled = [i for i, s in enumerate(data.samples) if s.condition == "nm-01"]
     probes = [i for i, s in enumerate(data.samples) if s.condition == "nm-05"]

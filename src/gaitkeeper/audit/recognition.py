@@ -131,14 +131,17 @@ def evaluate(
     names |= {"stored": victim.domain.stored, "metric": "rank1"}
     for condition, indices in probes.items():
         shares: list[tuple[int, float]] = []
-        for kept, motion in load_batches(data, indices, batch=batch, skipped=skipped):
+        known = [i for i in indices if data.samples[i].subject in gallery.names]
+        reason = "none of the subject's sequences to enroll can be used"
+        skipped += [(data.samples[i].key, reason) for i in indices if i not in known]
+        for kept, motion in load_batches(data, known, batch=batch, skipped=skipped):
             labels = labels_of(data, kept, gallery)
             with torch.no_grad():
                 outputs = identifier(motion.with_data(victim.domain.harden(motion.data)).to(identifier.device))
             right, decided = named(outputs, labels)
             values = right.sum(1) / decided.sum(1)
             shares += zip([data.samples[i].view for i in kept], values.tolist(), strict=True)
-            progress(len(shares), len(indices), f"recognizing {condition}")
+            progress(len(shares), len(known), f"recognizing {condition}")
         records.append(record([v for _, v in shares], **names, condition=condition, view="all"))
         for view in sorted({view for view, _ in shares}):
             records.append(record([v for at, v in shares if at == view], **names, condition=condition, view=view))

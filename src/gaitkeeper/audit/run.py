@@ -201,6 +201,9 @@ class _Audit:
     def _rows_of(self, model: _Model, cell: Cell, number: int, probes: list[Probe], rows: Rows) -> list[Row]:
         identifier = model.identifier(cell)
         names = identifier.gallery.names
+        probes = self._enrolled(probes, names)
+        if not probes:
+            return []
         keys = [probe.sample.key for probe in probes]
         motion = to_motion([p.frames for p in probes], [p.sample.view for p in probes]).to(self.device)
         labels = torch.tensor([names.index(p.sample.subject) for p in probes], device=self.device)
@@ -209,7 +212,8 @@ class _Audit:
         motion = motion.with_data(identifier.domain.harden(motion.data))
         attacked: Attacked | None = None
         if cell.attack == "none":
-            shown = motion
+            with torch.no_grad():
+                outputs = identifier(motion)
         else:
             goal: Goal = Targeted(targets=targets) if cell.goal == "targeted" else Nontargeted(labels=labels)
             attacked = attack_of(cell)(
@@ -219,9 +223,7 @@ class _Audit:
                 threat=threat_of(cell),
                 streams=SampleStreams(self.settings.seed, keys),
             )
-            shown = attacked.motion
-        with torch.no_grad():
-            outputs = identifier(shown)
+            outputs = attacked.outputs
         right, decided = named(outputs, labels)
         hits, _ = named(outputs, targets)
         natural = Cell(stored=cell.stored).key
@@ -252,6 +254,14 @@ class _Audit:
                 for i, probe in enumerate(probes):
                     write_sequence(self.out / "attacked", probe.sample, _stored_frames(attacked.motion, i))
         return made
+
+    def _enrolled(self, probes: list[Probe], names: tuple[str, ...]) -> list[Probe]:
+        """Return the probes of people in the gallery; the others are listed as skipped."""
+        for probe in probes:
+            reason = (probe.sample.key, "none of the subject's sequences to enroll can be used")
+            if probe.sample.subject not in names and reason not in self.skipped:
+                self.skipped.append(reason)
+        return [probe for probe in probes if probe.sample.subject in names]
 
     def _target(self, key: str, label: int, identities: int) -> int:
         other = int(stream(self.settings.seed, "target", key).integers(identities - 1))
@@ -285,9 +295,7 @@ def summarize(rows: Sequence[Row]) -> list[Record]:
     records: list[Record] = []
     for members in groups.values():
         names = {key: members[0][key] for key in ("model", "data", "attack", "goal", "norm", "budget", "stored")}
-        conditions = sorted(
-            {str(row["condition"]) for row in members}, key=[str(r["condition"]) for r in members].index
-        )
+        conditions = list(dict.fromkeys(row["condition"] for row in members))
         parts: list[tuple[str, int | str, list[Row]]] = [("all", "all", members)]
         parts += [(c, "all", [r for r in members if r["condition"] == c]) for c in conditions]
         parts += [("all", v, [r for r in members if r["view"] == v]) for v in sorted({r["view"] for r in members})]
