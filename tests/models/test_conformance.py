@@ -4,6 +4,10 @@ import sys
 
 import pytest
 
+from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
+from gaitkeeper.models.gait.gaitbase import GaitBase
+from gaitkeeper.models.gait.gaitgl import GaitGL
+from gaitkeeper.models.gait.gaitpart import GaitPart
 from gaitkeeper.models.gait.gaitset import GaitSet, from_original, original_part_order
 
 
@@ -16,8 +20,19 @@ def packs(shared):
     sys.path.remove(str(shared / "conformance"))
 
 
-def test_gaitset_has_opengait_keys_outputs_and_gradients(packs):
-    assert packs.check("gaitset_opengait", GaitSet)
+@pytest.mark.parametrize(("pack", "network"), [("gaitset_opengait", GaitSet), ("gaitpart", GaitPart)])
+def test_embedding_networks_have_official_keys_outputs_and_gradients(packs, pack, network):
+    assert packs.check(pack, network)
+
+
+def embedding_and_logits(module, silhouettes):
+    embedding = module(silhouettes)
+    return embedding, module.logits(embedding)
+
+
+@pytest.mark.parametrize(("pack", "network"), [("gaitgl", GaitGL), ("gaitbase", GaitBase), ("deepgaitv2", DeepGaitV2)])
+def test_classifying_networks_have_official_keys_outputs_and_gradients(packs, pack, network):
+    assert packs.check(pack, network, embedding_and_logits)
 
 
 def test_original_gaitset_loads_and_agrees(packs):

@@ -4,7 +4,7 @@ import torch
 from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.gait.gaitset import GaitSet, from_original, original_part_order
 from gaitkeeper.models.victim import Gallery, Identifier, Victim, undisturbed
-from gaitkeeper.models.weights import load_gaitset, load_victim, save_state
+from gaitkeeper.models.weights import load_recognizer, load_victim, save_state
 from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion
 
 
@@ -82,7 +82,7 @@ def test_every_official_file_form_loads_and_gives_the_same(tmp_path):
     original["module.fc_bin.0"] = module.Head.fc_bin[inverse].detach()
     torch.save(original, tmp_path / "original.ptm")
     for name in ("own.safetensors", "opengait.pt", "original.ptm"):
-        victim = load_gaitset(tmp_path / name)
+        victim = load_recognizer(tmp_path / name)
         torch.testing.assert_close(victim(Motion(data=x)).embedding, want, rtol=1e-4, atol=1e-5)
         assert victim.distance == ("whole" if name.startswith("original") else "parts")
     assert set(from_original(original)) == set(module.state_dict())
@@ -105,7 +105,7 @@ class _Runs:
 def test_other_files_are_refused_with_the_reason(tmp_path, capsys, content, message):
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(WeightsError, match=message):
-        load_gaitset(tmp_path / "x.pt")
+        load_recognizer(tmp_path / "x.pt")
     assert capsys.readouterr().out == ""
 
 
@@ -114,13 +114,13 @@ def test_damaged_missing_and_ill_fitting_weights_are_named(tmp_path):
     state = module.state_dict()
     torch.save({**state, "extra": torch.zeros(1)}, tmp_path / "extra.pt")
     with pytest.raises(WeightsError, match=r"extra.pt.*unexpected extra"):
-        load_gaitset(tmp_path / "extra.pt")
+        load_recognizer(tmp_path / "extra.pt")
     torch.save({**state, "gl_block2.0.conv.weight": torch.full((8, 4, 3, 3), float("nan"))}, tmp_path / "nan.pt")
     with pytest.raises(WeightsError, match="not finite"):
-        load_gaitset(tmp_path / "nan.pt")
+        load_recognizer(tmp_path / "nan.pt")
     (tmp_path / "short.safetensors").write_bytes(b"\x00" * 20)
     with pytest.raises(WeightsError, match="not a readable safetensors"):
-        load_gaitset(tmp_path / "short.safetensors")
+        load_recognizer(tmp_path / "short.safetensors")
     with pytest.raises(WeightsError, match="found nothing"):
         load_victim(str(tmp_path / "none.pt"))
     with pytest.raises(WeightsError, match="no model"):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,11 +7,13 @@ import torch
 
 from gaitkeeper.datasets.base import Sample
 from gaitkeeper.errors import DataError, GaitkeeperError
-from gaitkeeper.models.weights import load_gaitset, read_state
-from gaitkeeper.training.loop import CHECKPOINT, train
-from gaitkeeper.training.losses import SeparateBNNecks, batch_all_triplet, part_cross_entropy
+from gaitkeeper.models.gait.gaitset import GaitSet
+from gaitkeeper.models.gait.parts import SeparateBNNecks
+from gaitkeeper.models.weights import load_recognizer, read_state
+from gaitkeeper.training.loop import CHECKPOINT, build, draw_windows, train
+from gaitkeeper.training.losses import batch_all_triplet, part_cross_entropy
 from gaitkeeper.training.sampler import IdentitySampler
-from gaitkeeper.training.settings import TrainSettings
+from gaitkeeper.training.settings import NARROW, TrainSettings
 
 TINY = TrainSettings(
     channels=(2, 2, 4),
@@ -116,17 +119,76 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path):
     card = json.loads((tmp_path / "cut" / "model.json").read_text())
     assert card["identities"] == 3
     assert card["skipped"] == [["0/nm-04/090", "broken"]]
-    load_gaitset(resumed)
+    load_recognizer(resumed)
+
+
+def test_default_settings_are_those_of_the_shipped_gaitset():
+    module = build(TrainSettings(), 74)
+    assert isinstance(module, GaitSet)
+    assert [part.conv.out_channels for part in module.set_block3.forward_block[::2]] == [64, 64]
+    assert module.Head.fc_bin.shape == (62, 64, 128)
+    assert sum(weight.numel() for weight in build(TrainSettings(channels=(2, 2, 4)), 3).parameters()) < 40_000
+
+
+@pytest.mark.parametrize("network", NARROW)
+def test_every_network_trains_resumes_and_loads(network, tmp_path):
+    channels = (2, 2, 4, 4)[: len(NARROW[network])]
+    settings = replace(TINY, network=network, channels=channels, iterations=3, checkpoint_every=2, frames=3)
+
+    def interrupt(done, total, text):
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(settings, Bars(), tmp_path, progress=interrupt)
+    state, _ = read_state(train(settings, Bars(), tmp_path))
+    victim = load_recognizer(tmp_path / "model.safetensors")
+    assert type(victim.module) is type(build(settings, 3))
+    torch.manual_seed(settings.seed)
+    fresh = build(settings, 3).state_dict()
+    assert fresh.keys() == state.keys()
+    moved = {key for key, value in fresh.items() if not torch.equal(state[key], value)}
+    assert moved == set(fresh)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3]
+    assert json.loads((tmp_path / "model.json").read_text())["settings"]["channels"] == list(channels)
+
+
+def test_windows_are_consecutive_and_start_again_where_frames_are_missing():
+    counting = np.arange(9, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
+    rng = np.random.default_rng(0)
+    windows = draw_windows([counting] * 200, 4, rng)[:, :, 0, 0].astype(int)
+    assert (np.diff(windows) == 1).all()
+    assert set(windows[:, 0]) == set(range(6))
+    assert draw_windows([counting[:2]], 5, rng)[0, :, 0, 0].tolist() == [0, 1, 0, 1, 0]
+    assert draw_windows([counting[:4]], 4, rng)[0, :, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"channels": (2, 2)}, r"expected 3 widths of gaitset, got \(2, 2\)"),
+        ({"channels": (2, 0, 2)}, "expected 3 widths"),
+        ({"network": "gaitgl", "channels": (2, 2)}, "expected 3 or 4 widths of gaitgl"),
+        ({"network": "gaitbase", "channels": (2, 2, 4)}, "expected 4 widths of gaitbase"),
+        ({"network": "deepgaitv2", "channels": None, "normalize": False}, "no form without batch normalization"),
+    ],
+)
+def test_settings_that_no_network_has_are_refused_before_anything_is_loaded(tmp_path, wrong, message):
+    with pytest.raises(DataError, match=message):
+        train(replace(TINY, **wrong), None, tmp_path)
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
     train(TINY, Bars(), tmp_path)
-    other = TrainSettings(**{**TINY.__dict__, "seed": 1})
-    with pytest.raises(GaitkeeperError, match=CHECKPOINT):
+    with pytest.raises(GaitkeeperError, match=rf"{CHECKPOINT}.*seed 0 instead of 1"):
+        train(replace(TINY, seed=1), Bars(), tmp_path)
+    other = replace(TINY, network="gaitpart")
+    with pytest.raises(GaitkeeperError, match=r"network gaitset instead of gaitpart"):
         train(other, Bars(), tmp_path)
 
 
 def test_the_loss_falls(tmp_path):
-    train(TrainSettings(**{**TINY.__dict__, "iterations": 60, "checkpoint_every": 60}), Bars(), tmp_path)
+    train(replace(TINY, iterations=60, checkpoint_every=60), Bars(), tmp_path)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gaitkeeper.errors import DataError
 from gaitkeeper.metrics.distances import Distance, pairwise
+from gaitkeeper.models.gait.parts import FramePooling
 from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion, Stored
 
 Output = Literal["embedding", "logits"]
@@ -104,6 +105,11 @@ class Victim:
             prepare=self._prepare,
             distance=self.distance,
         )
+
+    @property
+    def pools_frames(self) -> bool:
+        """Whether the network encodes single frames and pools them, with nothing else to see."""
+        return isinstance(self.module, FramePooling) and self._prepare is None and not self.domain.extras
 
     @property
     def device(self) -> torch.device:

@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from gaitkeeper.errors import WeightsError
 from gaitkeeper.files import replacing
-from gaitkeeper.models.gait.gaitset import BINS, GaitSet, from_original, is_original
+from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
+from gaitkeeper.models.gait.gaitbase import GaitBase
+from gaitkeeper.models.gait.gaitgl import GaitGL
+from gaitkeeper.models.gait.gaitpart import GaitPart
+from gaitkeeper.models.gait.gaitset import GaitSet, from_original, is_original
 from gaitkeeper.models.victim import Victim
 from gaitkeeper.motion.motion import SILHOUETTES
 
@@ -28,7 +32,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     and a data-parallel ``module.`` prefix dropped.
 
     Raises:
-        WeightsError: the file is missing, damaged, or holds more than tensors.
+        WeightsError: the file is missing, damaged, holds more than tensors, or claims more values than it holds.
     """
     if not path.is_file():
         raise WeightsError(f"{path}: expected a weights file, found {'a folder' if path.is_dir() else 'nothing'}")
@@ -37,7 +41,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
         try:
             with safe_open(path, "pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                return _sound(state, path), dict(file.metadata() or {})
         except SafetensorError as error:
             raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     try:
@@ -49,7 +54,18 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         loaded = loaded["model"]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise WeightsError(f"{path}: expected a state dict of tensors, found {type(loaded).__name__}")
-    return {str(key).removeprefix("module."): value for key, value in loaded.items()}, {}
+    return _sound(loaded, path), {}
+
+
+def _sound(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return a state dict without prefix; refuse empty tensors and those that claim more values than the file holds."""
+    empty = next((key for key, value in state.items() if not value.numel()), None)
+    if empty is not None:
+        raise WeightsError(f"{path}: {empty} is empty, of shape {tuple(state[empty].shape)}")
+    values, size = sum(value.numel() for value in state.values()), path.stat().st_size
+    if values > size:
+        raise WeightsError(f"{path}: claims {values} values in {size} bytes")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 
 def save_state(path: Path | str, module: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -63,6 +79,8 @@ def save_state(path: Path | str, module: nn.Module, metadata: Mapping[str, str])
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
     """Load a state dict whose keys and shapes must be exactly the network's.
+
+    A network on the ``meta`` device gets its memory, on the CPU, once all is known to fit.
 
     Raises:
         WeightsError: naming the file, the missing and unexpected keys and the shapes that differ.
@@ -79,38 +97,63 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
     if faults:
         shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise WeightsError(f"{source}: does not fit {type(module).__name__}: {shown}")
+    if any(weight.is_meta for weight in module.parameters()):
+        module.to_empty(device="cpu")
     module.load_state_dict(state)
 
 
 def for_convolutions(module: nn.Module) -> nn.Module:
-    """Lay a network's convolution weights out channels last, in place; about 1.5 times faster on a CPU."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Lay a network's convolution weights out channels last, in place; about 1.5 times faster on a CPU.
+
+    Three-dimensional convolutions stay as they are: they gain nothing.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module
 
 
-def load_gaitset(path: Path) -> Victim:
-    """Load a GaitSet of any width from OpenGait's, the original repository's or our own file.
+Recognizer = GaitSet | GaitPart | GaitGL | GaitBase | DeepGaitV2
 
-    Widths, batch normalization and the distance of the original repository follow from the keys.
+_NETWORKS: Mapping[str, type[Recognizer]] = {
+    "set_block1.forward_block.0.conv.weight": GaitSet,
+    "Backbone.forward_block.feature.0.conv.weight": GaitPart,
+    "conv3d.0.conv3d.weight": GaitGL,
+    "Backbone.forward_block.conv1.conv.weight": GaitBase,
+    "layer0.forward_block.0.weight": DeepGaitV2,
+}
+"""The recognizers by the key of their first convolution."""
+
+
+def load_recognizer(path: Path) -> Victim:
+    """Load a recognizer of any width from OpenGait's file, our own, or for GaitSet that of the original repository.
+
+    Network, widths, blocks, classes and batch normalization follow from keys and shapes, and so does the distance,
+    which is another one in the original repository of GaitSet.
+
+    Raises:
+        WeightsError: the file cannot be read, or its keys and shapes are those of no network here.
     """
     state, _ = read_state(path)
     original = is_original(state)
     if original:
         state = from_original(state)
-    try:
-        channels = [state[f"set_block{i}.forward_block.0.conv.weight"].shape[0] for i in (1, 2, 3)]
-        parts, _, embedding = state["Head.fc_bin"].shape
-    except (KeyError, ValueError, IndexError):
+    network = next((network for key, network in _NETWORKS.items() if key in state), None)
+    if network is None:
+        names = ", ".join(network.__name__ for network in _NETWORKS.values())
         found = ", ".join(list(state)[:4]) or "nothing"
-        raise WeightsError(
-            f"{path}: expected GaitSet's keys set_block1.forward_block.0.conv.weight, ..., Head.fc_bin; found {found}"
-        ) from None
-    if parts != 2 * sum(BINS):
-        raise WeightsError(f"{path}: expected {2 * sum(BINS)} parts in Head.fc_bin, found {parts}")
-    normalize = "set_block1.forward_block.0.bn.weight" in state
-    module = GaitSet(channels=channels, embedding=embedding, normalize=normalize).eval()
+        raise WeightsError(f"{path}: expected the keys of {names}; found {found}")
+    try:
+        options = network.options(state)
+    except KeyError as error:
+        found = ", ".join(list(state)[:4])
+        raise WeightsError(f"{path}: expected {network.__name__}'s keys; {error} is missing, found {found}") from None
+    except (ValueError, IndexError) as error:
+        raise WeightsError(f"{path}: has not {network.__name__}'s shapes ({error})") from None
+    with torch.device("meta"):
+        module = network(**options)
     load_strictly(module, state, path)
-    for_convolutions(module)
-    return Victim(module, SILHOUETTES, distance="whole" if original else "parts")
+    return Victim(for_convolutions(module.eval()), SILHOUETTES, distance="whole" if original else "parts")
 
 
 def shipped(name: str) -> Path:
@@ -129,17 +172,17 @@ def load_victim(model: str, *, device: str = "cpu") -> Victim:
     """Return the victim that ``--model`` names.
 
     Args:
-        model: the name of shipped weights, the path of a GaitSet checkpoint, or ``package:function`` where the
+        model: the name of shipped weights, the path of a checkpoint, or ``package:function`` where the
             function takes nothing and returns a Victim or a ``torch.nn.Module`` that embeds silhouettes
             ``(n, t, 64, 44)`` in [0, 1].
         device: where to put the network.
     """
     if model in SHIPPED:
-        victim = load_gaitset(shipped(model))
+        victim = load_recognizer(shipped(model))
     elif ":" in model and not Path(model).exists():
         victim = _from_function(model)
     elif Path(model).suffix in {".safetensors", ".pt", ".pth", ".ptm"} or Path(model).exists():
-        victim = load_gaitset(Path(model))
+        victim = load_recognizer(Path(model))
     else:
         raise WeightsError(
             f"{model!r} is no model: expected {', '.join(SHIPPED)}, the path of a checkpoint, or package:function"

@@ -16,12 +16,17 @@ from gaitkeeper import __version__
 from gaitkeeper.datasets.base import Sequences, load_usable
 from gaitkeeper.errors import DataError, GaitkeeperError
 from gaitkeeper.files import replacing, write_text
-from gaitkeeper.models.gait.gaitset import BINS, GaitSet
-from gaitkeeper.models.weights import for_convolutions, save_state
+from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
+from gaitkeeper.models.gait.gaitbase import GaitBase
+from gaitkeeper.models.gait.gaitgl import GaitGL
+from gaitkeeper.models.gait.gaitpart import GaitPart
+from gaitkeeper.models.gait.gaitset import GaitSet
+from gaitkeeper.models.gait.parts import Classifying, FramePooling, SeparateBNNecks
+from gaitkeeper.models.weights import Recognizer, for_convolutions, save_state
 from gaitkeeper.seeding import stream
-from gaitkeeper.training.losses import SeparateBNNecks, batch_all_triplet, part_cross_entropy
+from gaitkeeper.training.losses import batch_all_triplet, part_cross_entropy
 from gaitkeeper.training.sampler import IdentitySampler
-from gaitkeeper.training.settings import TrainSettings
+from gaitkeeper.training.settings import NARROW, TrainSettings
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
@@ -38,32 +43,74 @@ def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
     return torch.bfloat16 if has or precision == "bfloat16" else None
 
 
+def widths(settings: TrainSettings) -> tuple[int, ...]:
+    """Return the widths of the network that the settings name; a narrow network's where they give none.
+
+    Raises:
+        DataError: the network cannot have these widths or go without batch normalization.
+    """
+    channels = settings.channels or NARROW[settings.network]
+    counts = {3, 4} if settings.network in {"gaitpart", "gaitgl"} else {len(NARROW[settings.network])}
+    if len(channels) not in counts or min(channels) < 1:
+        wanted = " or ".join(str(count) for count in sorted(counts))
+        raise DataError(f"channels: expected {wanted} widths of {settings.network}, got {channels}")
+    if not settings.normalize and settings.network in {"gaitbase", "deepgaitv2"}:
+        raise DataError(f"normalize: {settings.network} has no form without batch normalization")
+    return channels
+
+
+def build(settings: TrainSettings, classes: int) -> Recognizer:
+    """Return the network that the settings name, freshly initialized.
+
+    Args:
+        settings: of the run.
+        classes: training identities, for the networks that have a classifier of their own.
+
+    Raises:
+        DataError: as :func:`widths` does.
+    """
+    channels = widths(settings)
+    embedding, normalize = settings.embedding, settings.normalize
+    if settings.network == "gaitset":
+        return GaitSet(channels=channels, embedding=embedding, normalize=normalize)
+    if settings.network == "gaitpart":
+        return GaitPart(channels=channels, embedding=embedding, normalize=normalize)
+    if settings.network == "gaitgl":
+        return GaitGL(channels=channels, embedding=embedding, classes=classes, normalize=normalize)
+    network = GaitBase if settings.network == "gaitbase" else DeepGaitV2
+    return network(channels=channels, embedding=embedding, classes=classes)
+
+
 class _Run:
     """Network, losses, optimizer and schedule of one run."""
 
     def __init__(self, settings: TrainSettings, classes: int, device: torch.device) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.module = GaitSet(
-                channels=settings.channels, embedding=settings.embedding, normalize=settings.normalize
-            )
-            self.neck = SeparateBNNecks(2 * sum(BINS), settings.embedding, classes)
+            self.module = build(settings, classes)
+            self.neck: nn.Module | None = None
+            if not isinstance(self.module, Classifying):
+                self.neck = SeparateBNNecks(self.module.parts, settings.embedding, classes)
         for_convolutions(self.module.to(device)).train()
-        self.neck.to(device).train()
-        weights = [*self.module.parameters(), *(self.neck.parameters() if settings.cross_entropy else ())]
+        weights = list(self.module.parameters())
+        if self.neck is not None:
+            self.neck.to(device).train()
+            weights += self.neck.parameters() if settings.cross_entropy else ()
         self.optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.schedule = torch.optim.lr_scheduler.MultiStepLR(
             self.optimizer, [round(share * settings.iterations) for share in settings.milestones]
         )
         self.iteration = 0
 
+    def logits(self, embedding: Tensor) -> Tensor:
+        """Return logits ``(n, classes, p)`` of embeddings, by the network's own classifier or the neck beside it."""
+        classify = self.module.logits if isinstance(self.module, Classifying) else self.neck
+        assert classify is not None
+        return classify(embedding)
+
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]:
-        return {
-            "model": self.module,
-            "neck": self.neck,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-        }
+        neck = {} if self.neck is None else {"neck": self.neck}
+        return {"model": self.module, "optimizer": self.optimizer, "schedule": self.schedule, **neck}
 
     def save(self, path: Path, fingerprint: str) -> None:
         state = {name: part.state_dict() for name, part in self._parts().items()}
@@ -73,7 +120,11 @@ class _Run:
     def restore(self, path: Path, fingerprint: str) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state["settings"] != fingerprint:
-            raise GaitkeeperError(f"{path}: belongs to a run with other settings; train into another folder")
+            there, here = json.loads(state["settings"]), json.loads(fingerprint)
+            differ = [f"{k} {there.get(k)} instead of {here[k]}" for k in here if there.get(k) != here[k]]
+            raise GaitkeeperError(
+                f"{path}: belongs to a run with other settings ({', '.join(differ)}); train into another folder"
+            )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.iteration = state["iteration"]
@@ -84,13 +135,22 @@ def draw_frames(sequences: Sequence[np.ndarray], count: int, rng: np.random.Gene
     return np.stack([s[rng.choice(len(s), count, replace=len(s) < count)] for s in sequences])
 
 
+def draw_windows(sequences: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``count`` consecutive frames of each sequence: ``(n, count, h, w)``. One with fewer starts again."""
+    windows = []
+    for s in sequences:
+        start = rng.integers(len(s) - count + 1 if len(s) > count else 1)
+        windows.append(s[(start + np.arange(count)) % len(s)])
+    return np.stack(windows)
+
+
 def _loss(run: _Run, frames: Tensor, labels: Tensor, settings: TrainSettings) -> tuple[Tensor, float]:
     dtype = autocast_dtype(frames.device, settings.precision)
     with torch.autocast(frames.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
         embedding = run.module(frames)
     loss, active = batch_all_triplet(embedding, labels, margin=settings.margin)
     if settings.cross_entropy:
-        logits = run.neck(embedding.float())
+        logits = run.logits(embedding.float())
         loss = loss + settings.cross_entropy * part_cross_entropy(
             logits, labels, scale=settings.scale, smoothing=settings.smoothing
         )
@@ -118,8 +178,10 @@ def train(
         The path of the weights.
 
     Raises:
-        GaitkeeperError: the folder holds a run with other settings, or no sequence can be used.
+        GaitkeeperError: the network cannot have the settings' widths, the folder holds a run with other settings, or no
+            sequence can be used.
     """
+    settings = dataclasses.replace(settings, channels=widths(settings))
     skipped: list[tuple[str, str]] = []
     progress(0, settings.iterations, f"loading {len(data.samples)} sequences")
     kept, sequences = load_usable(data, range(len(data.samples)), skipped)
@@ -128,6 +190,7 @@ def train(
     names = sorted({data.samples[i].subject for i in kept})
     labels = np.array([names.index(data.samples[i].subject) for i in kept])
     run = _Run(settings, len(names), torch.device(device))
+    draw = draw_frames if isinstance(run.module, FramePooling) else draw_windows
     fingerprint = json.dumps({"data": data.name, **dataclasses.asdict(settings)}, sort_keys=True)
     out.mkdir(parents=True, exist_ok=True)
     if (out / CHECKPOINT).exists():
@@ -137,7 +200,7 @@ def train(
     while run.iteration < settings.iterations:
         index = sampler.batch(run.iteration)
         rng = stream(settings.seed, "frames", run.iteration)
-        frames = draw_frames([sequences[i] for i in index], settings.frames, rng)
+        frames = draw([sequences[i] for i in index], settings.frames, rng)
         binary = rng.random(len(index)) < settings.binarize
         frames[binary] = (frames[binary] >= 128) * np.uint8(255)
         loss, active = _loss(
@@ -168,6 +231,6 @@ def train(
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
     }
-    save_state(out / WEIGHTS, run.module, {"format": "gaitkeeper", "network": "GaitSet"})
+    save_state(out / WEIGHTS, run.module, {"format": "gaitkeeper", "network": type(run.module).__name__})
     write_text(out / "model.json", json.dumps(description, indent=2) + "\n")
     return out / WEIGHTS

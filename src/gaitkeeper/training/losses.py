@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 
@@ -34,31 +33,6 @@ def batch_all_triplet(embedding: Tensor, labels: Tensor, *, margin: float) -> tu
     positive = (losses > 0).sum((1, 2, 3))
     loss = losses.sum((1, 2, 3)) / positive.clamp_min(1)
     return loss.mean(), positive.sum() / (triplets.sum() * len(parts))
-
-
-class SeparateBNNecks(nn.Module):
-    """Batch normalization and a cosine classifier a part.
-
-    Args:
-        parts: parts of the embedding.
-        channels: channels a part.
-        classes: training identities.
-
-    Reference:
-        Luo et al., "Bag of tricks and a strong baseline for deep person re-identification", CVPRW 2019.
-    """
-
-    def __init__(self, parts: int, channels: int, classes: int) -> None:
-        super().__init__()
-        self.bn1d = nn.BatchNorm1d(parts * channels)
-        self.fc_bin = nn.Parameter(torch.empty(parts, channels, classes))
-        nn.init.xavier_uniform_(self.fc_bin)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Return cosine logits ``(n, classes, p)`` of embeddings ``(n, c, p)``."""
-        normal = self.bn1d(embedding.flatten(1)).unflatten(1, embedding.shape[1:])
-        normal = functional.normalize(normal, dim=1).permute(2, 0, 1)
-        return (normal @ functional.normalize(self.fc_bin, dim=1)).permute(1, 2, 0)
 
 
 def part_cross_entropy(logits: Tensor, labels: Tensor, *, scale: float, smoothing: float) -> Tensor:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-BINS = (16, 8, 4, 2, 1)
-"""Strips a scale, in OpenGait's order."""
+from gaitkeeper.models.gait.parts import (
+    PYRAMID,
+    Conv,
+    Framewise,
+    SeparateFCs,
+    horizontal_pooling,
+    initialize,
+    pool_frames,
+    valid_frames,
+)
+
+PARTS = 2 * sum(PYRAMID)
+"""Parts of the embedding: the pyramid of the set branch, then that of the global branch."""
 
 _ORIGINAL_LAYERS = {
     "set_layer1.forward_block": "set_block1.forward_block.0",
@@ -24,46 +36,11 @@ _ORIGINAL_LAYERS = {
 }
 
 
-class _Conv(nn.Module):
-    """A convolution without bias, optionally batch-normalized; the wrapper gives the official key names."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, normalize: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(outputs) if normalize else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
-
-
-class _Framewise(nn.Module):
-    """Holds a block that is applied to frames one by one; exists for the official key names."""
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.forward_block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.forward_block(x)
-
-
-class _Head(nn.Module):
-    """One matrix a part, ``fc_bin`` of shape ``(p, c_in, c_out)``."""
-
-    def __init__(self, parts: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.fc_bin = nn.Parameter(torch.empty(parts, inputs, outputs))
-        nn.init.xavier_uniform_(self.fc_bin)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x.permute(2, 0, 1) @ self.fc_bin).permute(1, 2, 0)
-
-
 def _block(inputs: int, outputs: int, first: int, *, pool: bool, normalize: bool) -> nn.Sequential:
     layers = [
-        _Conv(inputs, outputs, first, normalize=normalize),
+        Conv(inputs, outputs, first, normalize=normalize),
         nn.LeakyReLU(0.01, inplace=True),
-        _Conv(outputs, outputs, 3, normalize=normalize),
+        Conv(outputs, outputs, 3, normalize=normalize),
         nn.LeakyReLU(0.01, inplace=True),
     ]
     return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
@@ -91,17 +68,30 @@ class GaitSet(nn.Module):
     ) -> None:
         super().__init__()
         one, two, three = channels
-        self.set_block1 = _Framewise(_block(1, one, 5, pool=True, normalize=normalize))
-        self.set_block2 = _Framewise(_block(one, two, 3, pool=True, normalize=normalize))
-        self.set_block3 = _Framewise(_block(two, three, 3, pool=False, normalize=normalize))
+        self.set_block1 = Framewise(_block(1, one, 5, pool=True, normalize=normalize))
+        self.set_block2 = Framewise(_block(one, two, 3, pool=True, normalize=normalize))
+        self.set_block3 = Framewise(_block(two, three, 3, pool=False, normalize=normalize))
         self.gl_block2 = _block(one, two, 3, pool=True, normalize=normalize)
         self.gl_block3 = _block(two, three, 3, pool=False, normalize=normalize)
-        self.Head = _Head(2 * sum(BINS), three, embedding)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.xavier_uniform_(module.weight)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.weight, 1.0, 0.02)
+        self.parts = PARTS
+        self.Head = SeparateFCs(PARTS, three, embedding)
+        initialize(self)
+
+    @staticmethod
+    def options(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return the constructor's options of a state dict, by its keys and shapes.
+
+        Raises:
+            KeyError, ValueError: keys are missing, have another rank, or the parts are not GaitSet's.
+        """
+        parts, _, embedding = state["Head.fc_bin"].shape
+        if parts != PARTS:
+            raise ValueError(f"expected {PARTS} parts in Head.fc_bin, found {parts}")
+        return {
+            "channels": [state[f"set_block{i}.forward_block.0.conv.weight"].shape[0] for i in (1, 2, 3)],
+            "embedding": embedding,
+            "normalize": "set_block1.forward_block.0.bn.weight" in state,
+        }
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three blocks' feature maps of single frames.
@@ -117,33 +107,15 @@ class GaitSet(nn.Module):
         return first, second, self.set_block3(second)
 
     @staticmethod
-    def merge(features: Sequence[Tensor], count: int, lengths: Tensor | None = None) -> list[Tensor]:
-        """Pool the frames of ``count`` sequences of equal padded length by maximum.
-
-        Args:
-            features: of :meth:`encode`, frames of a sequence side by side.
-            count: number of sequences.
-            lengths: ``(n,)`` valid frames; padding never wins the maximum.
-        """
-        pooled = []
-        for feature in features:
-            feature = feature.unflatten(0, (count, -1))
-            if lengths is not None:
-                padding = torch.arange(feature.shape[1], device=feature.device)[None] >= lengths[:, None]
-                feature = feature.masked_fill(padding[:, :, None, None, None], float("-inf"))
-            pooled.append(feature.amax(1))
-        return pooled
+    def merge(features: Sequence[Tensor], count: int, valid: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Pool the frames of ``count`` sequences by maximum: :func:`gaitkeeper.models.gait.parts.pool_frames`."""
+        return pool_frames(features, count, valid)
 
     def head(self, pooled: Sequence[Tensor]) -> Tensor:
         """Return the embedding ``(n, embedding, 62)`` of pooled feature maps; the set branch's parts come first."""
         first, second, third = pooled
         whole = self.gl_block3(self.gl_block2(first) + second) + third
-        parts = []
-        for branch in (third, whole):
-            for bins in BINS:
-                strips = branch.flatten(2).unflatten(2, (bins, -1))
-                parts.append(strips.mean(3) + strips.amax(3))
-        return self.Head(torch.cat(parts, 2))
+        return self.Head(torch.cat([horizontal_pooling(branch, PYRAMID) for branch in (third, whole)], 2))
 
     def forward(self, silhouettes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embed sequences.
@@ -155,8 +127,8 @@ class GaitSet(nn.Module):
         Returns:
             ``(n, embedding, 62)``.
         """
-        features = self.encode(silhouettes.flatten(0, 1))
-        return self.head(self.merge(features, len(silhouettes), lengths))
+        n, t = silhouettes.shape[:2]
+        return self.head(self.merge(self.encode(silhouettes.flatten(0, 1)), n, valid_frames(lengths, t)))
 
 
 def original_part_order() -> list[int]:
@@ -165,11 +137,11 @@ def original_part_order() -> list[int]:
     There the scales come coarse to fine, and at each scale the set branch's strips before the global branch's.
     """
     start, begins = 0, {}
-    for bins in reversed(BINS):
+    for bins in reversed(PYRAMID):
         for branch in (0, 1):
             begins[branch, bins] = start
             start += bins
-    return [begins[branch, bins] + strip for branch in (0, 1) for bins in BINS for strip in range(bins)]
+    return [begins[branch, bins] + strip for branch in (0, 1) for bins in PYRAMID for strip in range(bins)]
 
 
 def from_original(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
