@@ -54,7 +54,7 @@ CASES = {
     "empty data": (["audit", "--out", "OUT", "--data", "TMP"], "expected folders <subject>/<condition>/"),
     "unknown subject": (
         ["audit", "--out", "OUT", "--data", "DATA", "--subjects", "900"],
-        "of subjects 900, found none",
+        "no subject 900; it has 001, 002",
     ),
     "unknown walker": (["audit", "--out", "OUT", "--subjects", "900", "075"], "900"),
     "walker by name": (["audit", "--out", "OUT", "--subjects", "ann"], "unknown subject ann"),

@@ -21,7 +21,8 @@ class Sample:
     Args:
         subject: identity.
         condition: condition and take, ``nm-05``.
-        view: camera direction in degrees, 0 seen from the front and 90 from the side.
+        view: camera direction in degrees as the data set counts them. CASIA-B, and what follows it, has 0 seen from
+            the front and 90 from the side; CASIA-A has it the other way round.
     """
 
     subject: str

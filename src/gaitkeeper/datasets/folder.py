@@ -1,28 +1,33 @@
-"""A user's own silhouettes, in the folders of CASIA-B."""
+"""Silhouettes as PNG files in the folders of CASIA-B: the published ones, aligned ones, and a user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from gaitkeeper.datasets.base import Sample
+from gaitkeeper.datasets.tree import SequenceTree, read_bounded, usable_frames, view_folders
 from gaitkeeper.errors import DataError
-from gaitkeeper.motion.silhouettes import HEIGHT, WIDTH, align_sequence
-
-MIN_FRAMES = 5
-"""Fewest usable frames of a sequence (OpenGait warns below the same number)."""
 
 MAX_PIXELS = 4096 * 4096
 """Largest picture that is decoded."""
 
+MAX_BYTES = 64 * 2**20
+"""Largest file that is read."""
 
-class SilhouetteFolder:
-    """Silhouette sequences as ``<subject>/<condition>/<view>/*.png``.
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-    Pictures of 64 rows and 64 or 44 columns are taken as aligned already; all others are aligned to the person.
-    Anything but PNG files in a sequence's folder is ignored.
+
+class SilhouetteFolder(SequenceTree):
+    """Silhouette sequences as ``<subject>/<condition>/<view>/*.png``, for instance CASIA-B as published.
+
+    CASIA-B holds ``001/nm-01/000/001-nm-01-000-001.png``, binary pictures of 240 rows and 320 columns that show
+    the whole scene. Pictures of 64 rows and 64 or 44 columns are taken as aligned already; all others are aligned
+    to the person. Sequences may differ in size. Anything but PNG files in a sequence's folder is ignored.
 
     Args:
         path: the folder of subjects.
@@ -30,91 +35,68 @@ class SilhouetteFolder:
         views: camera views in degrees to keep; None keeps all.
 
     Raises:
-        DataError: the folder is missing, holds no sequences in this layout, or lacks a subject asked for.
+        DataError: the folder is missing, holds no sequences in this layout, or lacks a subject or view asked for.
     """
 
-    biometric = True
+    layout = "<subject>/<condition>/<view in degrees>/ of PNG files"
+    files = "*.png"
 
-    def __init__(
-        self, path: Path, *, subjects: Sequence[str] | None = None, views: Sequence[int] | None = None
-    ) -> None:
-        if not path.is_dir():
-            raise DataError(
-                f"{path}: expected a folder of silhouettes, found {'a file' if path.exists() else 'nothing'}"
-            )
-        self.name = path.resolve().name
-        self._folders: dict[Sample, Path] = {}
-        for folder in sorted(path.glob("*/*/*")):
-            subject, condition, view = folder.relative_to(path).parts
-            wanted = (subjects is None or subject in subjects) and view.isdecimal()
-            if folder.is_dir() and wanted and (views is None or int(view) in views):
-                self._folders[Sample(subject, condition, int(view))] = folder
-        if not self._folders:
-            whose = "" if subjects is None else f" of subjects {', '.join(subjects)}"
-            raise DataError(
-                f"{path}: expected folders <subject>/<condition>/<view in degrees>/ of PNG files{whose}, found none"
-            )
-        found = {sample.subject for sample in self._folders}
-        unknown = [subject for subject in subjects or () if subject not in found]
-        if unknown:
-            raise DataError(f"{path}: no subject {', '.join(unknown)}; it has {', '.join(sorted(found)[:10])} ...")
-        self.samples: Sequence[Sample] = list(self._folders)
+    @staticmethod
+    def find(path: Path) -> Iterator[tuple[Sample, Path]]:
+        """Yield every sequence below a folder of subjects and its own folder, by name."""
+        return view_folders(path)
 
-    def load(self, indices: Sequence[int]) -> list[np.ndarray | DataError]:
-        """Return each sample's aligned silhouettes ``(t, 64, 44)`` uint8, or what is wrong with it."""
-        found: list[np.ndarray | DataError] = []
-        for index in indices:
-            try:
-                found.append(read_sequence(self._folders[self.samples[index]]))
-            except DataError as error:
-                found.append(error)
-        return found
+    @staticmethod
+    def read(folder: Path) -> np.ndarray:
+        """Read one sequence; see :func:`read_sequence`."""
+        return read_sequence(folder)
 
 
 def read_sequence(folder: Path) -> np.ndarray:
-    """Read one sequence's PNG files in order of their names, ``(t, 64, 44)`` uint8.
+    """Read one sequence's PNG files in order of their names, numbers in them by value, ``(t, 64, 44)`` uint8.
 
     Raises:
         DataError: naming the folder or file: no pictures, an unreadable one, sizes that differ, too few frames with
             a person in them.
     """
-    files = sorted(folder.glob("*.png"))
+    # Archives made on a Mac hold a hidden file beside each picture.
+    files = sorted((file for file in folder.glob("*.png") if not file.name.startswith(".")), key=_frame_order)
     if not files:
         raise DataError(f"{folder}: expected PNG files, found none")
-    frames = [_read_grey(file) for file in files]
-    sizes = {frame.shape for frame in frames}
-    if len(sizes) > 1:
-        raise DataError(
-            f"{folder}: expected pictures of one size, found {', '.join(f'{h}x{w}' for h, w in sorted(sizes))}"
-        )
-    pictures = np.stack(frames)
-    if pictures.shape[1:] == (HEIGHT, 64):
-        margin = (64 - WIDTH) // 2
-        pictures = pictures[:, :, margin:-margin]
-    if pictures.shape[1:] == (HEIGHT, WIDTH):
-        usable = pictures[pictures.any(axis=(1, 2))]
-    else:
-        usable, _ = align_sequence(pictures)
-    if len(usable) < MIN_FRAMES:
-        raise DataError(
-            f"{folder}: expected at least {MIN_FRAMES} frames with a person, found {len(usable)} of {len(pictures)}"
-        )
-    return usable
+    return usable_frames(map(_read_grey, files), folder)
+
+
+def _frame_order(file: Path) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
 
 
 def _read_grey(file: Path) -> np.ndarray:
     import cv2
 
-    data = np.frombuffer(file.read_bytes(), np.uint8)
-    header = bytes(data[:24])
-    if header[:8] != b"\x89PNG\r\n\x1a\n" or len(header) < 24:
+    data = read_bounded(file, MAX_BYTES)
+    if data[:8] != _SIGNATURE or len(data) < 24:
         raise DataError(f"{file}: expected a PNG picture, found {len(data)} bytes of something else")
-    width, height = int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if width * height > MAX_PIXELS:
         raise DataError(f"{file}: expected at most {MAX_PIXELS} pixels, found {width}x{height}")
-    if b"IEND" not in bytes(data[-16:]):
-        raise DataError(f"{file}: the picture is truncated: its end is missing")
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    _check_chunks(file, data)
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:
+        picture = None
     if picture is None:
         raise DataError(f"{file}: the picture cannot be decoded")
     return picture
+
+
+def _check_chunks(file: Path, data: bytes) -> None:
+    """Raise a DataError unless a PNG file is whole and its checksums hold: decoders fill in what is missing."""
+    at, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        kind, end = data[at + 4 : at + 8], at + 12 + length
+        if end > len(data):
+            raise DataError(f"{file}: the picture is truncated: its end is missing after {len(data)} bytes")
+        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            raise DataError(f"{file}: the picture is damaged: a checksum at byte {at} does not hold")
+        at = end

@@ -50,6 +50,24 @@ class Body:
     hair_volume: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Whom a data set is of, as far as bodies go.
+
+    Args:
+        stature: mean in metres, of men and women together in equal parts.
+        men: share of men, 0 to 1.
+        fatness: mean, in standard deviations from the usual one.
+    """
+
+    stature: float = 1.70
+    men: float = 0.5
+    fatness: float = 0.0
+
+
+USUAL = People()
+"""As the traits below have it."""
+
 _TRAITS = {
     "stature": Trait(1.70, 0.065, low=1.45, high=1.98),
     "leg": Trait(0.520, 0.017, low=0.46, high=0.58),
@@ -121,12 +139,13 @@ _FATNESS = {
 }
 
 
-def draw_body(rng: np.random.Generator, spread: float) -> Body:
+def draw_body(rng: np.random.Generator, spread: float, people: People = USUAL) -> Body:
     """Draw a subject's body.
 
     Args:
         rng: the stream of this subject's body.
         spread: scale of all differences from the mean body; 0 gives everybody the same.
+        people: what the mean body is, and of how many men.
 
     Returns:
         The body.
@@ -135,12 +154,13 @@ def draw_body(rng: np.random.Generator, spread: float) -> Body:
         Mean proportions: Winter, "Biomechanics and Motor Control of Human Movement", 4th ed. 2009,
         figure 4.1 (Drillis and Contini 1966).
     """
-    sex = 1.0 if rng.random() < 0.5 else -1.0
+    sex = 1.0 if rng.random() < people.men else -1.0
     fatness = float(np.clip(rng.standard_normal(), -1.8, 2.2))
     values = {}
     for name, deviate in deviates(_TRAITS, rng).items():
         trait = _TRAITS[name]
         change = deviate * trait.subject + sex * _DIMORPHISM.get(name, 0.0)
         change += fatness * _FATNESS.get(name, 0.0) * trait.mean
-        values[name] = bounded(trait, trait.mean + spread * change)
+        mean = people.stature if name == "stature" else trait.mean * (1 + people.fatness * _FATNESS.get(name, 0.0))
+        values[name] = bounded(trait, mean + spread * change)
     return Body(**values)

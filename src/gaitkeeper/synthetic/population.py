@@ -43,3 +43,7 @@ class Population:
             value = getattr(self, field.name)
             if field.name != "seed" and not (math.isfinite(value) and 0 <= value <= 10):
                 raise DataError(f"population: {field.name} must be between 0 and 10, got {value}")
+
+
+OUTDOOR_PEOPLE = Population(seed=20011210, clothing=1.5, noise=1.3)
+"""The walkers who stand in for CASIA-A: others, in usual clothes, and harder to cut out of their background."""

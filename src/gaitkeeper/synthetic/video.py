@@ -8,7 +8,7 @@ import numpy as np
 from gaitkeeper.errors import DataError
 from gaitkeeper.seeding import stream
 from gaitkeeper.synthetic import painting, render
-from gaitkeeper.synthetic.camera import COLUMNS, ROWS, Camera
+from gaitkeeper.synthetic.camera import COLUMNS, INDOORS, ROWS, Camera
 from gaitkeeper.synthetic.figure import MATERIALS, Figure
 from gaitkeeper.synthetic.population import FPS, VIEWS
 from gaitkeeper.synthetic.scenery import Scenery, draw_scenery, linear, look
@@ -79,6 +79,8 @@ def video(
         DataError: there is no such subject, condition or view, no frame is asked for, or the picture's size is
             out of bounds.
     """
+    if walkers.recording is not INDOORS:
+        raise DataError("color video is filmed as CASIA-B films people; these walkers are recorded otherwise")
     if view not in VIEWS:
         raise DataError(f"unknown view {view}: expected one of {', '.join(map(str, VIEWS))}")
     if not (48 <= rows <= 4320 and 48 <= columns <= 7680):

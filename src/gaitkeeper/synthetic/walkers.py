@@ -10,42 +10,44 @@ from gaitkeeper.motion.silhouettes import HEIGHT, WIDTH
 from gaitkeeper.seeding import stream
 from gaitkeeper.synthetic import render
 from gaitkeeper.synthetic.body import Body, draw_body
-from gaitkeeper.synthetic.camera import COLUMNS, ROWS, Camera
+from gaitkeeper.synthetic.camera import INDOORS, Camera, Recording
 from gaitkeeper.synthetic.clothing import Outfit, draw_outfit
 from gaitkeeper.synthetic.figure import Figure, dress
 from gaitkeeper.synthetic.gait import Gait, draw_gait
 from gaitkeeper.synthetic.kinematics import FRAMES, JOINTS, Pose, Walk
 from gaitkeeper.synthetic.noise import draw_noise
-from gaitkeeper.synthetic.population import CONDITIONS, FPS, SUBJECTS, VIEWS, Population
+from gaitkeeper.synthetic.population import VIEWS, Population
 
 
 class Walkers:
-    """124 people, ten walks each, seen by eleven cameras.
+    """People who walk past cameras: 124 of them, ten walks each and eleven cameras, unless recorded otherwise.
 
     Nothing is kept between calls: a walk is simulated when it is asked for, and its bytes depend only on the
     population and on which walk it is.
 
     Args:
         population: who they are.
+        recording: how many there are, which walks they go on, and the cameras.
     """
 
-    def __init__(self, population: Population = Population()) -> None:
+    def __init__(self, population: Population = Population(), recording: Recording = INDOORS) -> None:
         self.population = population
+        self.recording = recording
 
     def body(self, subject: int) -> Body:
         """Return a subject's body."""
-        _check(subject)
-        return draw_body(self._stream("body", subject), self.population.shape)
+        self._check(subject)
+        return draw_body(self._stream("body", subject), self.population.shape, self.recording.people)
 
     def gait(self, subject: int, condition: str) -> Gait:
         """Return how a subject walks on one occasion, before anything is carried."""
-        _check(subject, condition)
+        self._check(subject, condition)
         own, walk = self._stream("gait", subject), self._stream("session", subject, condition)
         return draw_gait(own, walk, spread=self.population.dynamics, session=self.population.session)
 
     def outfit(self, subject: int, condition: str) -> Outfit:
         """Return what a subject wears and carries on one walk."""
-        _check(subject, condition)
+        self._check(subject, condition)
         rng = self._stream("clothing", subject, condition)
         return draw_outfit(rng, condition, self.population.clothing)
 
@@ -55,10 +57,10 @@ class Walkers:
         """Render aligned silhouettes of one walk.
 
         Args:
-            subject: 1 to 124.
-            condition: one of ``CONDITIONS``.
-            views: camera angles out of ``VIEWS``.
-            frames: length, at 30 frames a second.
+            subject: counted from 1.
+            condition: one of the recording's.
+            views: camera angles out of the recording's.
+            frames: length, at the recording's frames a second.
 
         Returns:
             ``(views, frames, 64, 44)`` uint8: what ``motion.silhouettes.align`` makes of the camera's picture,
@@ -67,41 +69,41 @@ class Walkers:
         Raises:
             DataError: there is no such subject, condition or view, or no frame is asked for.
         """
-        _check(subject, condition, views)
+        self._check(subject, condition, views)
         figure = self.figure(subject, condition, frames=frames)
         out = np.empty((len(views), frames, HEIGHT, WIDTH), np.uint8)
         for place, view in zip(out, views, strict=True):
-            self._render(render.silhouettes, figure, subject, condition, Camera(view=view), place)
+            self._render(render.silhouettes, figure, subject, condition, self.recording.camera(condition, view), place)
         return out
 
     def masks(self, subject: int, condition: str, view: int, *, frames: int = 40) -> np.ndarray:
-        """Render the binary pictures of one camera, as the silhouettes of CASIA-B are published.
+        """Render the binary pictures of one camera, as the silhouettes of CASIA-A and CASIA-B are published.
 
         Args:
-            subject: 1 to 124.
-            condition: one of ``CONDITIONS``.
-            view: camera angle out of ``VIEWS``.
-            frames: length, at 30 frames a second.
+            subject: counted from 1.
+            condition: one of the recording's.
+            view: camera angle out of the recording's.
+            frames: length, at the recording's frames a second.
 
         Returns:
-            ``(frames, 240, 320)`` uint8 of 0 and 255.
+            ``(frames, rows, columns)`` uint8 of 0 and 255, in CASIA-B 240 rows and 320 columns.
 
         Raises:
             DataError: as for ``silhouettes``.
         """
-        _check(subject, condition, [view])
+        self._check(subject, condition, [view])
         figure = self.figure(subject, condition, frames=frames)
-        out = np.empty((frames, ROWS, COLUMNS), np.uint8)
-        self._render(render.masks, figure, subject, condition, Camera(view=view), out)
+        out = np.empty((frames, self.recording.rows, self.recording.columns), np.uint8)
+        self._render(render.masks, figure, subject, condition, self.recording.camera(condition, view), out)
         return out
 
     def skeleton(self, subject: int, condition: str, *, frames: int = 40) -> np.ndarray:
         """Return the joints of one walk.
 
         Args:
-            subject: 1 to 124.
-            condition: one of ``CONDITIONS``.
-            frames: length, at 30 frames a second.
+            subject: counted from 1.
+            condition: one of the recording's.
+            frames: length, at the recording's frames a second.
 
         Returns:
             ``(frames, 25, 3)`` float32, metres, the joints in the order of NTU RGB+D. Right-handed world: x is
@@ -121,7 +123,7 @@ class Walkers:
         gait = _burdened(gait, outfit)
         rng = self._stream("phase", subject, condition)
         begin = rng.random()
-        time = (np.arange(frames) - (frames - 1) / 2) / FPS
+        time = (np.arange(frames) - (frames - 1) / 2) / self.recording.fps
         # Nobody keeps time exactly: the pace wanders by a percent or so over some seconds.
         pace = gait.cadence / 120
         wander = 0.012 * self.population.session * rng.standard_normal()
@@ -133,6 +135,23 @@ class Walkers:
         """Return the dressed body over one walk as ellipsoids, see ``figure``."""
         pose = self.pose(subject, condition, frames=frames)
         return dress(pose, self.body(subject), self.outfit(subject, condition))
+
+    def speed(self, subject: int, condition: str) -> float:
+        """Return how fast a subject walks, metres a second."""
+        gait, outfit = self.gait(subject, condition), self.outfit(subject, condition)
+        gait = _burdened(gait, outfit)
+        return Walk(self.body(subject), gait, outfit.hem).stride * gait.cadence / 120
+
+    def _check(self, subject: int, condition: str | None = None, views: Sequence[int] = ()) -> None:
+        """Raise a DataError that names what there is if something asked for does not exist."""
+        known = self.recording
+        if subject not in range(1, known.subjects + 1):
+            raise DataError(f"unknown subject {subject}: walkers are 1 to {known.subjects}")
+        if condition is not None and condition not in known.conditions:
+            raise DataError(f"unknown condition {condition!r}: expected one of {', '.join(known.conditions)}")
+        for view in views:
+            if view not in known.views:
+                raise DataError(f"unknown view {view}: expected one of {', '.join(map(str, known.views))}")
 
     def _stream(self, name: str, subject: int, condition: str = "", view: float = 0) -> np.random.Generator:
         # Plain types, since a stream is named by how its keys print.
@@ -191,14 +210,3 @@ def ntu_joints(pose: Pose, body: Body) -> np.ndarray:
         order += [f"{name}_{side}" for name in ("hip", "knee", "ankle", "ball")]
     order += ["shoulders", "tip_l", "thumb_l", "tip_r", "thumb_r"]
     return np.stack([joints[name] for name in order], axis=1).astype(np.float32)
-
-
-def _check(subject: int, condition: str = CONDITIONS[0], views: Sequence[int] = ()) -> None:
-    """Raise a DataError that names what there is if something asked for does not exist."""
-    if subject not in range(1, SUBJECTS + 1):
-        raise DataError(f"unknown subject {subject}: walkers are 1 to {SUBJECTS}")
-    if condition not in CONDITIONS:
-        raise DataError(f"unknown condition {condition!r}: expected one of {', '.join(CONDITIONS)}")
-    for view in views:
-        if view not in VIEWS:
-            raise DataError(f"unknown view {view}: expected one of {', '.join(map(str, VIEWS))}")
