@@ -23,8 +23,15 @@ bench: $(READY)
 
 weights: $(READY)
 	$(BIN)/gaitkeeper train --out runs/gaitset-walkers
-	$(BIN)/gaitkeeper evaluate --model runs/gaitset-walkers/model.safetensors --ablations --out runs/gaitset-walkers/evaluation.json
-	$(BIN)/python -m gaitkeeper.audit.card runs/gaitset-walkers gaitset-walkers
+	$(BIN)/gaitkeeper train --out runs/gaitbase-walkers --network gaitbase --channels 8 16 32 64 --frames 8 --iterations 2000
+	$(BIN)/gaitkeeper train --out runs/gaitpart-walkers --network gaitpart --embedding 64 --frames 8 --iterations 1500
+	for name in gaitset-walkers gaitbase-walkers gaitpart-walkers; do \
+	  $(BIN)/gaitkeeper evaluate --model runs/$$name/model.safetensors --ablations --out runs/$$name/evaluation.json && \
+	  $(BIN)/python -m gaitkeeper.audit.card runs/$$name $$name || exit 1; \
+	done
+	$(BIN)/gaitkeeper train-generator --out runs/generator-walkers
+	$(BIN)/gaitkeeper generator --generator runs/generator-walkers --out runs/generator-walkers
+	$(BIN)/python -m gaitkeeper.audit.card runs/generator-walkers walkers
 
 setup: $(READY)
 

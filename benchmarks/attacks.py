@@ -40,8 +40,8 @@ def least_seconds(*runs: Callable[[], object], repeats: int = REPEATS) -> list[f
     return times
 
 
-def walkers(condition: str, subjects: range, views: tuple[int, ...]) -> tuple[Motion, Tensor]:
-    data = WalkerSequences(Population(), subjects=subjects, conditions=(condition,), views=views, frames=30)
+def walkers(condition: str, subjects: range, views: tuple[int, ...], *, frames: int = 30) -> tuple[Motion, Tensor]:
+    data = WalkerSequences(Population(), subjects=subjects, conditions=(condition,), views=views, frames=frames)
     arrays = [a for a in data.load(range(len(data.samples))) if not isinstance(a, Exception)]
     motion = to_motion(arrays, [s.view for s in data.samples])
     return motion, torch.tensor([subjects.index(int(s.subject)) for s in data.samples])

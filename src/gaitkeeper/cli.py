@@ -8,18 +8,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from gaitkeeper import __version__
-from gaitkeeper.audit.grid import AuditSettings, Cell, GoalName, GridSettings, Name, Norm, StoredName
+from gaitkeeper.audit.grid import (
+    AuditSettings,
+    Cell,
+    GoalName,
+    GridSettings,
+    Name,
+    Norm,
+    Placement,
+    SparseSettings,
+    StoredName,
+)
+from gaitkeeper.audit.reproduce import ReproduceSettings
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.synthetic.population import CONDITIONS, VIEWS, Population
+from gaitkeeper.training.gan_settings import GeneratorSettings
 from gaitkeeper.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from gaitkeeper.audit.recognition import Record
+    from gaitkeeper.audit.report import Table
 
 Positional = tyro.conf.Positional
 
@@ -141,23 +154,99 @@ def train(
 
     Args:
         out: folder for the checkpoint, the log and model.safetensors.
-        data: folder of silhouettes as <subject>/<condition>/<view>/*.png, of which all subjects are trained on;
-            without it walkers are rendered.
+        data: folder of silhouettes in the layout of CASIA-B, CASIA-A or OpenGait, of which all subjects are trained
+            on; without it walkers are rendered.
         device: cpu, cuda or auto.
         settings: of the run.
     """
     from gaitkeeper.datasets.base import Sequences
-    from gaitkeeper.datasets.folder import SilhouetteFolder
+    from gaitkeeper.datasets.open import open_sequences
     from gaitkeeper.datasets.walkers import WalkerSequences
     from gaitkeeper.training.loop import train as run
 
     subjects = range(settings.first_subject, settings.last_subject + 1)
     source: Sequences = (
-        WalkerSequences(settings.population, subjects=subjects) if data is None else SilhouetteFolder(data)
+        WalkerSequences(settings.population, subjects=subjects) if data is None else open_sequences(data)
     )
     with _progress() as progress:
         weights = run(settings, source, out, device=_device(device), progress=progress)
     print(f"weights: {weights}")
+
+
+def train_generator(
+    *,
+    out: Path,
+    data: Path | None = None,
+    device: str = "auto",
+    settings: Annotated[GeneratorSettings, tyro.conf.arg(name="")] = GeneratorSettings(),
+) -> None:
+    """Train a silhouette generator and its critics; run again to go on after an interruption.
+
+    Args:
+        out: folder for the checkpoint, the log and the weights.
+        data: folder of silhouettes in the layout of CASIA-B, CASIA-A or OpenGait, of which all are learned from;
+            without it walkers are rendered.
+        device: cpu, cuda or auto.
+        settings: of the run.
+    """
+    from gaitkeeper.datasets.base import Sequences
+    from gaitkeeper.datasets.open import open_sequences
+    from gaitkeeper.datasets.walkers import WalkerSequences
+    from gaitkeeper.training.gan import train_generator as run
+
+    subjects = range(settings.first_subject, settings.last_subject + 1)
+    source: Sequences = (
+        WalkerSequences(settings.population, subjects=subjects) if data is None else open_sequences(data)
+    )
+    with _progress() as progress:
+        folder = run(settings, source, out, device=_device(device), progress=progress)
+    print(f"generator: {folder}")
+
+
+def generator(
+    *,
+    out: Path,
+    generator: str = "walkers",
+    count: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    population: Population = Population(),
+) -> None:
+    """Measure what a silhouette generator makes beside walkers, and write a sheet of samples.
+
+    Args:
+        out: folder for sheet.png and generator.json.
+        generator: name of a shipped generator, or a folder that train-generator wrote.
+        count: silhouettes to generate.
+        seed: of the latents and of the walkers' frames.
+        device: cpu, cuda or auto.
+        population: the walkers beside whom it is measured; 001 to 074 were learned from by the shipped one.
+    """
+    from gaitkeeper.audit.generator import assess_generator
+    from gaitkeeper.datasets.protocols import TEST_SUBJECTS, TRAIN_SUBJECTS
+    from gaitkeeper.datasets.walkers import WalkerSequences
+    from gaitkeeper.models.generators.gan import load_gan
+
+    if count < 1:
+        raise GaitkeeperError(f"expected --count of at least 1, got {count}")
+    seen, unseen = (WalkerSequences(population, subjects=s) for s in (TRAIN_SUBJECTS, TEST_SUBJECTS))
+    with _progress() as progress:
+        gan = load_gan(generator, device=_device(device))
+        figures = assess_generator(gan, seen, unseen, count=count, seed=seed, out=out, progress=progress)
+    _print_figures(figures, f"{generator}: {count} generated silhouettes beside recorded ones")
+    print(f"samples: {out / 'sheet.png'}")
+
+
+def _print_figures(figures: Sequence[dict[str, Any]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for heading in figures[0]:
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    for figure in figures:
+        table.add_row(*(value if isinstance(value, str) else f"{value:.3f}" for value in figure.values()))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def evaluate(
@@ -175,7 +264,8 @@ def evaluate(
     """Measure rank-1 identification under the CASIA-B protocol.
 
     Args:
-        model: name of shipped weights, path of a GaitSet checkpoint, or package:function.
+        model: name of shipped weights, path of a checkpoint (GaitSet, GaitPart, GaitGL, GaitBase,
+            DeepGaitV2), or package:function.
         data: folder of silhouettes; without it walkers 075 to 124 are rendered.
         subjects: subjects to enroll and to look for; default all in the folder, or walkers 075 to 124.
         stored: recognize 8-bit or binarized silhouettes.
@@ -212,12 +302,14 @@ def attack(
     out: Path,
     name: Name = "pgd",
     goal: GoalName = "nontargeted",
-    norm: Norm = "linf",
-    budget: float = 16,
-    stored: StoredName = "uint8",
+    norm: Norm | None = None,
+    budget: float | None = None,
+    stored: StoredName | None = None,
     straight_through: bool = False,
-    steps: int = 10,
+    steps: int | None = None,
     restarts: int = 1,
+    coherent: bool = False,
+    where: Placement = "first",
     device: str = "auto",
     settings: Annotated[AuditSettings, tyro.conf.arg(name="")] = AuditSettings(),
 ) -> None:
@@ -225,14 +317,17 @@ def attack(
 
     Args:
         out: folder for attacked/<subject>/<condition>/<view>/*.png, rows.jsonl and summary.json.
-        name: the attack; random is the control.
+        name: the attack; names with random are the controls.
         goal: lose the identity, or be taken for a given other person.
-        norm: how the change is bounded.
-        budget: grey levels of 255 for linf, pixels for l2, altered frames for frames.
-        stored: 8-bit or binary silhouettes.
-        straight_through: attack through the rounding.
-        steps: of the attack.
+        norm: how the change is bounded; default altered for attacks whose frames are generated, else linf.
+        budget: grey levels of 255 for linf (default 16), pixels for l2, a number of frames for frames, the share of
+            frames for altered and inserted (default 1/40).
+        stored: 8-bit or binary silhouettes; default binary for altered and inserted, else 8-bit.
+        straight_through: attack through the rounding; generated frames always are.
+        steps: of the attack; default 50 where frames are generated, else 10.
         restarts: of PGD.
+        coherent: generated frames start from the clip's own and stay near their neighbors.
+        where: which frames are altered, or where they are inserted.
         device: cpu, cuda or auto.
         settings: of the data and the recognizer; its grid is not used.
     """
@@ -240,11 +335,26 @@ def attack(
 
     if name == "none" or goal == "natural":
         raise GaitkeeperError("an attack needs a name other than none and a goal other than natural")
+    generated = Cell(attack=name).generated
+    norm = norm or ("altered" if generated else "linf")
+    sparse = norm in {"altered", "inserted"}
+    if budget is None:
+        budget = 1 / 40 if sparse else 16
+    if steps is None:
+        steps = 50 if generated else 10
     cell = Cell(
-        attack=name, goal=goal, norm=norm, budget=budget / 255 if norm == "linf" else budget, stored=stored,
-        straight_through=straight_through, steps=1 if name == "fgsm" else steps, restarts=restarts,
-    )  # fmt: skip
-    cells = (Cell(stored=stored), cell)
+        attack=name,
+        goal=goal,
+        norm=norm,
+        budget=budget / 255 if norm == "linf" else budget,
+        stored=stored or ("binary" if sparse else "uint8"),
+        straight_through=straight_through,
+        steps={"fgsm": 1, "random-latents": 0}.get(name, steps),
+        restarts=restarts,
+        coherent=coherent,
+        where=where,
+    )
+    cells = (Cell(stored=cell.stored), cell)
     with _progress() as progress:
         outcome = run_audit(
             replace(settings, examples=0), out, cells=cells, write_sequences=True, device=_device(device),
@@ -292,8 +402,51 @@ def audit(
     print(f"report: {out / 'report.html'}")
 
 
-QUICK = GridSettings(linf=(4, 16), l2=(), targeted_linf=(16,), frames=(4,))
+QUICK = GridSettings(
+    linf=(4, 16), l2=(), targeted_linf=(16,), sparse=SparseSettings(altered=(1 / 20, 1 / 10), steps=30)
+)
 """The grid of a quick audit."""
+
+
+def reproduce(
+    what: Literal["temporal-sparse"],
+    /,
+    *,
+    out: Path,
+    device: str = "auto",
+    settings: Annotated[ReproduceSettings, tyro.conf.arg(name="")],
+) -> None:
+    """Repeat a paper's experiments and print its figures beside the measured ones; run again to go on.
+
+    Args:
+        what: temporal-sparse, the attack of He et al. (arXiv 2002.09674).
+        out: folder for report.html, reproduction.json and the rows of each part.
+        device: cpu, cuda or auto.
+        settings: of the reproduction.
+    """
+    from gaitkeeper.audit.reproduce import reproduce_temporal_sparse
+
+    with _progress() as progress:
+        made = reproduce_temporal_sparse(settings, out, device=_device(device), progress=progress)
+    for table in made.tables:
+        if not table.folded:
+            _print_table(table)
+    for remark in made.remarks:
+        print(remark)
+    _print_skipped(made.skipped)
+    print(f"report: {out / 'report.html'}")
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    grid = Grid(title=table.title, caption=table.caption)
+    for heading in table.columns:
+        grid.add_column(heading)
+    for row in table.rows:
+        grid.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160).print(grid)
 
 
 def main() -> None:
@@ -301,7 +454,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"gaitkeeper {__version__}")
         return
-    commands = {f.__name__: f for f in (walkers, train, evaluate, attack, audit)}
+    actions = (walkers, train, train_generator, generator, evaluate, attack, audit, reproduce)
+    commands = {f.__name__.replace("_", "-"): f for f in actions}
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands,

@@ -22,6 +22,9 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 class SampleStreams:
     """One random stream a sample of a batch, so that batching and order do not change a draw.
 
+    Each call draws from a stream of its own: how much one draw takes, which may depend on the longest sample of a
+    batch, does not move the next.
+
     Args:
         seed: the experiment's seed.
         keys: what identifies each sample, one entry each.
@@ -41,8 +44,8 @@ class SampleStreams:
 
     def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> np.ndarray:
         """Draw float64 of shape ``(samples, *shape)`` uniformly from [low, high)."""
-        return np.stack([g.uniform(low, high, tuple(shape)) for g in self._generators])
+        return np.stack([g.spawn(1)[0].uniform(low, high, tuple(shape)) for g in self._generators])
 
     def normal(self, shape: Sequence[int]) -> np.ndarray:
         """Draw standard normal float64 of shape ``(samples, *shape)``."""
-        return np.stack([g.standard_normal(tuple(shape)) for g in self._generators])
+        return np.stack([g.spawn(1)[0].standard_normal(tuple(shape)) for g in self._generators])

@@ -5,6 +5,7 @@ import torch
 
 from gaitkeeper.attacks.goals import Nontargeted, Targeted
 from gaitkeeper.attacks.gradient import FGSM, MIFGSM, PGD, control_of
+from gaitkeeper.attacks.splice import Spliced
 from gaitkeeper.attacks.threats import L2, Frames, Joints, Linf
 from gaitkeeper.errors import DataError
 from gaitkeeper.models.victim import Identifier
@@ -31,6 +32,12 @@ def streams(motion):
     return SampleStreams(0, range(len(motion)))
 
 
+def module_of(victim):
+    if isinstance(victim, Spliced):
+        victim = victim.recognizer
+    return victim.victim.module if isinstance(victim, Identifier) else victim.module
+
+
 def natural(victim, motion):
     with torch.no_grad():
         logits, _ = victim(motion.with_data(victim.domain.harden(motion.data))).decisions()
@@ -41,7 +48,7 @@ def natural(victim, motion):
 def test_contract(attack, case, norm):
     attack, case = ATTACKS[attack], CASES[case]
     victim, motion, limit = case.victim(), case.motion(), threat(norm, case.eps[norm])
-    module = victim.victim.module if isinstance(victim, Identifier) else victim.module
+    module = module_of(victim)
     module.train()
     flags = [(part.training, [w.requires_grad for w in part.parameters()]) for part in module.modules()]
     weights = [w.detach().clone() for w in module.parameters()]
@@ -105,8 +112,9 @@ def test_batching_and_order_change_nothing(attack, case):
         assert alone.steps[0] == whole.steps[i]
 
 
-# One step of a network that is not linear may overshoot, so FGSM promises nothing there.
-GROWS = [(a, c) for a in ATTACKS for c in CASES if a != "control" and (a, c) != ("fgsm", "gait set")]
+# Few large steps on a network that is not linear may overshoot, so these promise nothing.
+OVERSHOOT = {("fgsm", "gait set"), ("fgsm", "spliced gait set"), ("pgd", "spliced gait set")}
+GROWS = [(a, c) for a in ATTACKS for c in CASES if a != "control" and (a, c) not in OVERSHOOT]
 
 
 @pytest.mark.parametrize(("attack", "case"), GROWS)

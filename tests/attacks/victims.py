@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gaitkeeper.attacks.splice import Spliced, place
 from gaitkeeper.models.gait.gaitset import GaitSet
+from gaitkeeper.models.generators.gan import ScoredCritic, SilhouetteGAN
+from gaitkeeper.models.generators.wgan_gp import Critic, Generator
 from gaitkeeper.models.victim import Gallery, Identifier, Victim
 from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion
+from gaitkeeper.seeding import SampleStreams
 
 SKELETON = Domain(axes=("c", "t", "v"), shape=(3, None, 5), lower=-2.0, upper=3.0, stored="float32")
 
@@ -39,7 +43,7 @@ class NeedsView(LinearSkeleton):
 
 @dataclass(frozen=True)
 class Case:
-    victim: Callable[[], Victim | Identifier]
+    victim: Callable[[], Victim | Identifier | Spliced]
     motion: Callable[[], Motion]
     eps: dict[str, float]
 
@@ -75,6 +79,13 @@ def gait_identifier() -> Identifier:
     return Identifier(victim, gallery)
 
 
+def spliced() -> Spliced:
+    """The gait identifier, of half of the frames of each sequence."""
+    motion = silhouettes()
+    slots = place(motion, 0.5, where="spread", streams=SampleStreams(0, range(len(motion))))
+    return Spliced(gait_identifier(), slots)
+
+
 CASES = {
     "linear skeleton": Case(
         lambda: Victim(LinearSkeleton(), SKELETON, output="logits"),
@@ -96,6 +107,7 @@ CASES = {
         {"linf": 0.3, "l2": 2.5, "frames": 1.0, "joints": 0.5},
     ),
     "gait set": Case(gait_identifier, silhouettes, {"linf": 0.1, "l2": 5.0, "frames": 1.0}),
+    "spliced gait set": Case(spliced, lambda: spliced().frames, {"linf": 0.5, "l2": 20.0, "frames": 1.0}),
 }
 
 
@@ -104,3 +116,17 @@ def gait_module() -> GaitSet:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return GaitSet(channels=(4, 4, 8), embedding=8)
+
+
+def silhouette_gan(
+    *, size: tuple[int, int] = (64, 48), channels: int = 1, columns: int = 44, latent: int = 6
+) -> SilhouetteGAN:
+    """A narrow generator that was never trained; its pictures are blots of full contrast."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        generator = Generator(width=2, channels=channels, size=size, latent=latent)
+        critics = [Critic(width=2, channels=channels, size=size) for _ in range(2)]
+    with torch.no_grad():
+        generator.conv1.conv.weight *= 8
+    quantiles = tuple(float(q) for q in torch.linspace(-2, 2, 101))
+    return SilhouetteGAN(generator, *(ScoredCritic(critic, quantiles) for critic in critics), columns=columns)

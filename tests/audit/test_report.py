@@ -11,8 +11,19 @@ import cv2
 import numpy as np
 import pytest
 
-from gaitkeeper.audit.report import Example, Panel, Picture, Report, render_report, write_report
-from gaitkeeper.audit.verdict import CLOSING, attack_text, budget_text, overview, verdict
+from gaitkeeper.audit.figures import Key, attack_keys, budget_plots, view_plot, view_plots
+from gaitkeeper.audit.present import examples, frames_text, frozen
+from gaitkeeper.audit.report import Example, Panel, Picture, Report, Table, render_report, write_report
+from gaitkeeper.audit.verdict import (
+    CLOSING,
+    attack_text,
+    budget_text,
+    control_of,
+    is_attack,
+    overview,
+    strongest,
+    verdict,
+)
 from gaitkeeper.errors import DataError
 
 
@@ -30,6 +41,24 @@ NATURAL = record("none", 92.1, 88.5, 94.6)
 PGD = record("pgd", 0.0, 0.0, 1.3)
 CONTROL = record("random", 91.8, 88.1, 94.4)
 BINARY = [{**NATURAL, "stored": "binary"}, record("pgd", 91.5, 87.8, 94.2, stored="binary")]
+
+
+SPARSE = {"norm": "altered", "budget": 1 / 40, "stored": "binary"}
+
+
+def sparse(attack, value, low=None, high=None, **changes):
+    return record(attack, value, low, high, **{**SPARSE, **changes})
+
+
+ALTERED = [
+    record("none", 92.0, 88.0, 95.0, stored="binary"),
+    sparse("temporal-sparse", 40.0, 34.0, 46.0),
+    sparse("random-directions", 81.0, 76.0, 85.0),
+    sparse("random-latents", 88.0, 84.0, 92.0),
+    sparse("temporal-sparse", 5.0, 3.0, 8.0, budget=1 / 10),
+    sparse("random-directions", 60.0, 54.0, 66.0, budget=1 / 10),
+    sparse("random-latents", 70.0, 64.0, 75.0, budget=1 / 10),
+]
 
 
 def told(records, **options):
@@ -103,6 +132,11 @@ class References(HTMLParser):
         ("frames", 1, "1 frame"),
         ("frames", 8, "8 frames"),
         ("joints", 3.0, "3 joints"),
+        ("altered", 1 / 40, "1/40 of the frames altered"),
+        ("inserted", np.float32(0.1), "1/10 of the frames inserted"),
+        ("altered", 0.075, "3/40 of the frames altered"),
+        ("altered", 2**0.5 / 10, "14.1 % of the frames altered"),
+        ("altered", 1.0, "all frames altered"),
         (None, None, "no budget"),
     ],
 )
@@ -113,6 +147,316 @@ def test_budgets_are_written_as_people_write_them(norm, budget, text):
 def test_attack_names():
     names = [attack_text(name) for name in ("pgd", "mi-fgsm-straight-through", "mine")]
     assert names == ["PGD", "MI-FGSM (straight-through)", "mine"]
+    assert attack_text("temporal-sparse-coherent") == "temporal sparse attack (coherent)"
+    assert attack_text("random-directions-coherent") == "random directions (coherent)"
+    assert attack_text("random-latents") == "random latents"
+
+
+@pytest.mark.parametrize(
+    ("attack", "control"),
+    [
+        ("temporal-sparse", "random-directions"),
+        ("temporal-sparse-coherent", "random-directions-coherent"),
+        ("temporal-sparse-published", "random-latents"),
+        ("pgd-straight-through", "random"),
+    ],
+)
+def test_every_attack_has_its_own_control(attack, control):
+    names = ("random", "random-latents", "random-directions-coherent", "random-directions")
+    controls = [sparse(name, 80.0) for name in names]
+    attacked = sparse(attack, 40.0)
+    assert control_of([*controls, attacked], attacked)["attack"] == control
+    others = [r for r in controls if r["attack"] != control]
+    assert control_of([*others, attacked], attacked) is None
+    assert control_of([sparse(control, 80.0, budget=1 / 20)], attacked) is None
+    assert [is_attack(r) for r in (*controls, attacked)] == [False] * 4 + [True]
+
+
+def test_verdict_of_the_temporal_sparse_attack_at_its_smallest_share():
+    text = told(ALTERED)
+    assert (
+        "The temporal sparse attack on binary masks at its smallest share, 1/40 of the frames altered, lowers rank-1 "
+        "from 92.0 % [88.0, 95.0] to 40.0 % [34.0, 46.0] (n = 300); it is 81.0 % [76.0, 85.0] under the matched random "
+        "control (random directions, n = 300) and 88.0 % [84.0, 92.0] under the paper's control (random latents, "
+        "n = 300)."
+    ) in text
+    assert (
+        "the temporal sparse attack at 1/10 of the frames altered, lowers rank-1 from 92.0 % [88.0, 95.0] to 5.0 % "
+        "[3.0, 8.0] (n = 300); the matched random control leaves it at 60.0 % [54.0, 66.0] (n = 300)."
+    ) in text
+    assert "not clearly weaker" not in text
+    assert "70.0" not in text
+
+
+def test_a_sparse_attack_that_loses_is_said_to():
+    weak = [r for r in ALTERED if r["budget"] != 1 / 10 and r["attack"] != "temporal-sparse"]
+    weak += [sparse("temporal-sparse", 86.0, 82.0, 90.0), sparse("pgd", 70.0, 65.0, 75.0)]
+    assert "at its smallest share, 1/40 of the frames altered, has no measurable effect" in told(weak)
+    noisy = [{**r, "high": 50.0, "low": 30.0} if r["attack"] == "random-directions" else r for r in ALTERED]
+    assert told(noisy).count("not clearly weaker than the attack (the intervals overlap)") == 1
+
+
+def test_the_papers_control_is_not_the_matched_one():
+    text = told([r for r in ALTERED if r["attack"] != "random-directions"])
+    assert "matched random control leaves" not in text
+    assert text.count("No matched random control was measured") == 2
+    published = [r for r in ALTERED if r["budget"] != 1 / 10 and r["attack"] != "temporal-sparse"]
+    published.append(sparse("temporal-sparse-published", 50.0, 44.0, 56.0))
+    assert "the paper's control leaves it at 88.0 % [84.0, 92.0] (n = 300)." in told(published)
+
+
+def test_the_smallest_share_is_not_told_twice():
+    text = told([r for r in ALTERED if r["budget"] != 1 / 10])
+    assert text.count("40.0 %") == 1
+    assert (
+        "Beside the temporal sparse attack on binary masks at its smallest share, 1/40 of the frames altered, rank-1 "
+        "is 88.0 % [84.0, 92.0] under the paper's control (random latents, n = 300)."
+    ) in text
+
+
+def test_verdict_of_coherence_prints_overlap_and_success():
+    def both(attack, overlap, success):
+        return [
+            sparse(attack, overlap, metric="overlap"),
+            sparse(attack, 83.0, metric="overlap_before"),
+            sparse(attack, success, success - 5, success + 5, metric="success", n=276),
+        ]
+
+    text = told([*ALTERED, *both("temporal-sparse", 49.0, 55.0), *both("temporal-sparse-coherent", 72.0, 31.0)])
+    assert (
+        "Kept near their neighbors, its frames overlap them by 72.0 %, else by 49.0 % (n = 300; the frames that stood "
+        "there by 83.0 %); the attack then succeeds on 31.0 % [26.0, 36.0] of sequences (n = 276), else on 55.0 % "
+        "[50.0, 60.0] (n = 276)."
+    ) in text
+    assert "Kept near" not in told([*ALTERED, *both("temporal-sparse", 49.0, 55.0)])
+
+
+def test_targeted_shares_read_well():
+    aimed = {"goal": "targeted", "metric": "success", "budget": 1 / 10}
+    text = told([*ALTERED, sparse("temporal-sparse", 41.0, 36.0, 47.0, **aimed)])
+    assert "another person, the" not in text
+    assert "the temporal sparse attack at 1/10 of the frames altered stored as binary masks is identified as" in text
+    assert "No matched random control was measured" in text
+
+
+def test_overview_shows_the_smallest_share_with_both_controls_once():
+    labels = [bar.label for bar in overview(ALTERED)]
+    assert labels == [
+        "Unaltered",
+        "Random directions, 1/10 of the frames altered, binary masks",
+        "Temporal sparse attack, 1/10 of the frames altered, binary masks",
+        "Random latents, 1/40 of the frames altered, binary masks",
+        "Random directions, 1/40 of the frames altered, binary masks",
+        "Temporal sparse attack, 1/40 of the frames altered, binary masks",
+    ]
+    assert [bar.kind for bar in overview(ALTERED)] == ["natural", "control", "attack", "control", "control", "attack"]
+
+
+def test_transfer_is_never_the_strongest_attack():
+    moved = sparse("temporal-sparse", 0.0, 0.0, 1.0, metric="transfer", judge="other")
+    scope = {"condition": "NM", "view": "all"}
+    assert strongest([*ALTERED, moved], scope, "nontargeted", "binary")["value"] == 5.0
+
+
+def test_controls_are_told_apart_and_variants_share_a_color():
+    names = ("random", "random-directions", "random-directions-coherent", "random-latents")
+    attacks = ("pgd", "pgd-straight-through", "temporal-sparse", "temporal-sparse-coherent")
+    keys = attack_keys([sparse(name, 50.0) for name in (*names, *attacks)])
+    assert len({keys[name].dash for name in names}) == len({keys[name].marker for name in names}) == 4
+    assert not {keys[name].color for name in names} & {keys[name].color for name in attacks}
+    assert keys["pgd"].color == keys["pgd-straight-through"].color != keys["temporal-sparse"].color
+    assert len({(key.color, key.dash) for key in keys.values()}) == 8
+    assert len({key.swatch for key in keys.values()}) == 8
+
+
+def test_shares_are_plotted_as_fractions():
+    aimed = {"goal": "targeted", "metric": "success"}
+    records = [*ALTERED, sparse("temporal-sparse", 30.0, 25.0, 35.0, **aimed)]
+    records += [sparse("temporal-sparse", 70.0, 65.0, 75.0, metric="transfer", judge="other")]
+    first, second = budget_plots(records, chance=2.0)
+    assert [key.label for key in first.legend] == [
+        *("unaltered", "temporal sparse attack", "random directions", "random latents", "guessing")
+    ]
+    assert [chart.title for chart in first.charts] == ["Share of frames altered, binary masks"]
+    for text in ("1/40", "1/10", "share of frames altered", "rank-1, %"):
+        assert f">{text}<" in first.charts[0].svg
+    assert ">1/40<" in second.charts[0].svg
+    assert ">success, %<" in second.charts[0].svg
+
+
+def test_views_under_the_smallest_share():
+    views = [{**r, "view": view, "n": 27} for r in ALTERED for view in (0, 90)]
+    plots = view_plots([*ALTERED, *views], chance=2.0)
+    assert [plot.title for plot in plots] == [
+        "Rank-1 of unaltered sequences by view",
+        "Rank-1 by view under the strongest attack, binary masks",
+        "Rank-1 by view under the temporal sparse attack at its smallest share",
+    ]
+    labels = ["unaltered", "temporal sparse attack", "random directions", "random latents", "guessing"]
+    assert [key.label for key in plots[2].legend] == labels
+    assert plots[2].caption.startswith("Temporal sparse attack at 1/40 of the frames altered; NM.")
+
+
+def test_tables_and_plots_of_the_caller():
+    lines = [(Key(label="mine", color="#d55e00"), [{**NATURAL, "view": view} for view in (0, 90)])]
+    plot = view_plot("By view <b>", "Mine.", lines, chance=2.0, up="success, %")
+    open_table = Table(
+        title="Table 2", caption="published | measured", columns=("S", "NM"), rows=[("1/40", "71.2 <b>")]
+    )
+    page = render_report(report(tables=[open_table, replace(open_table, title="Table 6", folded=True)], plots=[plot]))
+    assert "<h2>Results</h2>" in page
+    assert "<h3>Table 2</h3>" in page
+    assert "<summary>Table 6</summary>" in page
+    assert page.count('<tr><th scope="row">1/40</th><td>71.2 &lt;b&gt;</td></tr>') == 2
+    assert "By view &lt;b&gt;" in page
+    assert 'aria-label="success, % against view"' in page
+    assert "<h2>Results</h2>" not in render_report(report())
+    with pytest.raises(DataError, match="table 'Table 2', row 1: expected 2 cells, found 1"):
+        render_report(report(tables=[replace(open_table, rows=[("1/40", "1"), ("1/20",)])]))
+
+
+def cells(page, heading):
+    """Return a section's first table as rows of texts."""
+    table = re.search(r"<table.*?</table>", page[page.index(heading) :], flags=re.DOTALL)[0]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in table.split("<tr")[1:]]
+    return [[re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", cell)).strip() for cell in row] for row in rows]
+
+
+def test_transfer_table():
+    def moved(r, model, judge, value):
+        return {**r, "model": model, "metric": "transfer", "judge": judge, "value": value, "low": value, "high": value}
+
+    one = [r for r in ALTERED if r["budget"] != 1 / 10]
+    records = [{**r, "model": model} for model in ("a", "b") for r in one]
+    records += [moved(r, "a", "b", r["value"] + 4) for r in one] + [moved(r, "b", "a", r["value"] + 3) for r in one]
+    records += [moved(r, "a", "c", 77.0) for r in one] + [moved(r, "a", "a, binarized", 11.5) for r in one[1:2]]
+    aimed = sparse("temporal-sparse", 9.0, 7.0, 12.0, goal="targeted", model="a", metric="transfer-success", judge="b")
+    records += [aimed, {**aimed, "metric": "success", "value": 44.0}]
+    page = render_report(report(records))
+    table = cells(page, "<h2>Transfer between recognizers")
+    assert table[0] == ["attack", "budget", "a", "b", "c", "attacked, binarized"]
+    assert table[1] == ["attacked: a"]
+    assert table[2] == [
+        *("unaltered", "– binary masks", "● 92.0 [88.0, 95.0] n = 300", "96.0 [96.0, 96.0] n = 300"),
+        *("77.0 [77.0, 77.0] n = 300", "–"),
+    ]
+    assert table[3][:3] == [
+        "temporal sparse attack",
+        "1/40 of the frames altered binary masks",
+        "● 40.0 [34.0, 46.0] n = 300",
+    ]
+    assert table[3][5].startswith("11.5")
+    assert [row[0] for row in table[4:6]] == ["random directions", "random latents"]
+    assert table[6] == ["attacked: b"]
+    assert [cell[:6] for cell in table[8][2:]] == ["43.0 [", "● 40.0", "–", "–"]
+    targeted = cells(page, "<h3>success, %; NM")
+    assert [cell[:6] for cell in targeted[1][2:]] == ["● 44.0", "9.0 [7"]
+    assert "transfer: " not in "".join(cells(page, "<h3>Unaltered sequences")[0])
+    assert "How much was changed" not in page
+
+
+def test_looks_of_the_altered_frames_have_a_table_of_their_own():
+    looks = {"overlap": 49.0, "overlap_before": 83.0, "critic": 7.0, "realism": 6.5, "single": 75.0, "l2": 21.6}
+    records = [*ALTERED, *(sparse("temporal-sparse", value, metric=name) for name, value in looks.items())]
+    records += [sparse("random-latents", 51.0, metric="overlap"), sparse("random-latents", None, metric="critic")]
+    page = render_report(report(records))
+    table = cells(page, "<h3>How the altered frames look")
+    assert table[0] == [
+        *("attack", "frames", "overlap, %", "overlap before, %", "critic, %", "realism, %", "in one piece, %"),
+        "what they do",
+    ]
+    assert table[1][0] == "temporal sparse attack"
+    assert [cell.split()[0] for cell in table[1][2:]] == ["49.0", "83.0", "7.0", "6.5", "75.0", "40.0"]
+    assert [cell.split()[0] for cell in table[2][2:]] == ["51.0", "–", "–", "–", "–", "88.0"]
+    costs = cells(page, "How much was changed")
+    assert costs[0] == ["attack", "goal", "budget", "stored as", "L2 distance"]
+
+
+def test_shares_head_the_columns_and_controls_come_last():
+    table = cells(render_report(report(ALTERED)), "<h5>Share of frames altered, binary masks")
+    assert table[0] == ["share", "1/40", "1/10"]
+    assert [row[0] for row in table[1:]] == ["temporal sparse attack", "random directions", "random latents"]
+    assert table[1][2] == "5.0 [3.0, 8.0]"
+
+
+def test_what_was_not_measured_is_said():
+    page = render_report(report([*ALTERED, sparse("temporal-sparse", float("nan"), metric="success", n=0)]))
+    assert "not measured" in page
+
+
+def keep(folder, name, before, after, **row):
+    row = {
+        **{"model": "gaitset", "attack": "temporal-sparse", "goal": "nontargeted", "norm": "inserted", "budget": 0.5},
+        **{"stored": "binary", "sample": "076/nm-06/000", "galleries": 10, "right": [18], "target": None},
+        **{"success": 1.0, "overlap": 0.5, "overlap_before": None, "changed": 0.25, "linf": 1.0, **row},
+    }
+    (folder / "examples").mkdir(exist_ok=True)
+    np.savez(folder / "examples" / name, before=before, after=after, row=json.dumps(row))
+
+
+def walk(length):
+    frames = np.zeros((length, 64, 44), np.uint8)
+    for i in range(length):
+        frames[i, 4:60, 4 + i : 14 + i] = 255
+    return frames
+
+
+def test_inserted_frames_are_marked_and_the_original_waits(tmp_path):
+    before, new = walk(4), 255 - walk(2)
+    keep(tmp_path, "0.npz", before, np.concatenate([new[:1], before[:2], new[1:], before[2:]]))
+    (example,) = examples(tmp_path, ("gaitset",))
+    original, attacked, difference = example.panels[:3]
+    assert example.title == "Temporal sparse attack, nontargeted, 1/2 of the frames inserted, binary masks"
+    assert "Frames 1 and 4 of 6 inserted." in example.caption
+    assert attacked.marked == difference.marked == (0, 3)
+    assert original.marked == ()
+    assert np.array_equal(original.frames, before[[0, 0, 1, 1, 2, 3]])
+    page = render_report(report(examples=[example]))
+    assert 'title="frame 4 is inserted"' in page
+    assert "2 of 6 frames are inserted." in page
+
+
+def test_altered_frames_are_counted_from_one(tmp_path):
+    before = walk(6)
+    after = before.copy()
+    after[[0, 1, 2, 5]] = 255
+    keep(tmp_path, "0.npz", before, after, norm="linf", budget=1.0, attack="pgd", overlap=None)
+    keep(tmp_path, "1.npz", before, after, norm="altered", budget=0.1, overlap_before=0.75, target="077")
+    keep(tmp_path, "2.npz", before, after, norm="altered", budget=1 / 40, model="other")
+    shown = examples(tmp_path, ("gaitset", "other"))
+    assert [example.title.split(",")[0] for example in shown] == [
+        *("other: temporal sparse attack", "gaitset: temporal sparse attack", "gaitset: PGD")
+    ]
+    assert "Frames 1–3 and 6 of 6 altered. Overlap with the neighboring frames 50%, before 75%." in shown[1].caption
+    assert ", taken for 077 in 100%." in shown[1].caption
+    assert " altered" not in shown[2].caption
+    assert shown[1].panels[1].marked == (0, 1, 2, 5)
+
+
+def test_an_example_that_is_not_an_insertion_is_refused(tmp_path):
+    keep(tmp_path, "odd.npz", walk(4), walk(5)[::-1])
+    with pytest.raises(DataError, match=r"odd\.npz: expected the 4 recorded frames in order among 5"):
+        examples(tmp_path, ("gaitset",))
+
+
+@pytest.mark.parametrize(
+    ("indices", "text"),
+    [((2,), "frame 3 of 9"), ((0, 1, 2, 3), "frames 1–4 of 9"), ((0, 4, 5, 8), "frames 1, 5–6 and 9 of 9")],
+)
+def test_frames_are_listed_in_runs(indices, text):
+    assert frames_text(indices, 9) == text
+
+
+def test_frozen_gives_back_a_sequence_without_insertions():
+    shown, inserted = frozen(walk(3), walk(3))
+    assert (np.array_equal(shown, walk(3)), inserted) == (True, ())
+
+
+def test_further_examples_are_folded():
+    example = report().examples[0]
+    page = render_report(report(examples=[example] * 8))
+    assert "<summary>2 more</summary>" in page
+    assert page.count('class="player"') == 8
 
 
 def test_verdict_of_an_attack_that_works():
@@ -285,7 +629,11 @@ def test_values_are_printed_with_intervals_and_counts():
     page = render_report(report(grid()))
     for text in ("92.0", "[89.0, 95.0]", "n = 300", "[81.0, 87.0]", "16/255", "PGD", "random control", "L2 distance"):
         assert text in page
-    assert f"Every record ({len(grid())})" in page
+    views = sum(r["attack"] != "none" and r["view"] != "all" for r in grid())
+    assert f"Every record besides attacks by view ({len(grid()) - views})" in page
+    (head, *rows) = cells(page, "Attacks by view, BG")
+    assert head == ["attack", *(f"{view}°" for view in range(0, 181, 18))]
+    assert rows[0] == ["PGD nontargeted, L∞ 16/255, 8-bit frames", *["5.0 [1.0, 9.0] n = 30"] * 11]
 
 
 def test_every_setting_is_printed():
@@ -349,6 +697,8 @@ def test_frames_that_cannot_be_shown(changes, message):
 def test_other_input_that_cannot_be_shown():
     with pytest.raises(DataError, match=r"record 1 .*low, n missing"):
         render_report(report([NATURAL, {k: v for k, v in PGD.items() if k not in ("low", "n")}]))
+    with pytest.raises(DataError, match=r"record 0 .*judge missing"):
+        render_report(report([{**PGD, "metric": "transfer"}]))
     with pytest.raises(DataError, match="picture 'p'"):
         render_report(report(pictures=[Picture(title="p", caption="", image=np.zeros((4, 4), np.uint8))]))
     with pytest.raises(DataError, match="at least one panel"):

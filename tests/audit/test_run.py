@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gaitkeeper.audit.grid import AuditSettings, Cell, GridSettings
-from gaitkeeper.audit.run import run_audit, summarize
+from gaitkeeper.audit.run import run_audit
+from gaitkeeper.audit.summary import summarize
 from gaitkeeper.datasets.export import sequence_folder
 from gaitkeeper.errors import DataError
 from tests.figures import drawn_folder

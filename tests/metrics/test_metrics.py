@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaitkeeper.metrics.distances import paired, pairwise
-from gaitkeeper.metrics.intervals import wilson
+from gaitkeeper.metrics.intervals import student, wilson
 from gaitkeeper.metrics.verification import equal_error
 
 
@@ -60,3 +60,13 @@ def test_equal_error_of_separated_and_mixed_distances():
     assert equal_error(np.array([1.0, 2.0, 5.0, 6.0]), np.array([3.0, 4.0, 7.0, 8.0])) == (4.0, 0.5)
     with pytest.raises(ValueError, match="both kinds"):
         equal_error(np.array([]), np.array([1.0]))
+
+
+def test_students_interval_is_the_textbooks():
+    # Mean 5, standard deviation 2, n = 16, t(0.975, 15) = 2.13145.
+    values = [3.0, 7.0] * 8
+    mean, low, high = student(values)
+    half = 2.13145 * np.std(values, ddof=1) / 4
+    assert (mean, low, high) == pytest.approx((5, 5 - half, 5 + half), abs=1e-4)
+    assert student([4.0]) == (4.0, None, None)
+    assert np.isnan(student([])[0])

@@ -13,7 +13,11 @@ from gaitkeeper.errors import DataError
 from gaitkeeper.metrics.distances import Distance, paired
 from gaitkeeper.models.victim import Outputs
 
-Loss = Literal["margin", "cross-entropy"]
+Loss = Literal["margin", "relative", "cross-entropy"]
+"""What is descended on: the margin between logits, the margin in units of their spread, or the cross-entropy."""
+
+SLACK = 0.25
+"""Relative margins beyond this count no more: the attack turns to the decisions that it has not won."""
 
 
 class Goal(Protocol):
@@ -45,6 +49,16 @@ def _margin(logits: Tensor, labels: Tensor, top: int = 1) -> Tensor:
     return own - rival
 
 
+def _relative(margins: Tensor, logits: Tensor) -> Tensor:
+    """Return margins ``(n, d)`` over the standard deviation of the decision's finite logits, at least minus SLACK."""
+    known = logits.isfinite()
+    count = known.sum(2).clamp_min(1)
+    clean = logits.detach().masked_fill(~known, 0)
+    mean = clean.sum(2) / count
+    spread = ((clean - mean[:, :, None]).square() * known).sum(2).div(count).sqrt()
+    return (margins / spread.clamp_min(1e-12)).clamp_min(-SLACK)
+
+
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     spread = labels[:, None].expand(-1, logits.shape[1])
     return functional.cross_entropy(logits.flatten(0, 1), spread.flatten(), reduction="none").unflatten(0, spread.shape)
@@ -57,7 +71,7 @@ class Nontargeted:
     Args:
         labels: ``(n,)`` true classes or identities.
         top: the label must leave the best ``top``; 1 is a plain misclassification.
-        kind: descend on the margin (scale-free), or on minus the cross-entropy.
+        kind: descend on the margin, alone or in units of the logits' spread, or on minus the cross-entropy.
     """
 
     labels: Tensor
@@ -67,8 +81,9 @@ class Nontargeted:
     def loss(self, outputs: Outputs) -> Tensor:
         """Return the mean over decisions of the margin, or of minus the cross-entropy."""
         logits, decided = outputs.decisions()
-        if self.kind == "margin":
-            return _average(_margin(logits, self.labels, self.top), decided)
+        if self.kind != "cross-entropy":
+            margins = _margin(logits, self.labels, self.top)
+            return _average(margins if self.kind == "margin" else _relative(margins, logits), decided)
         return -_average(_cross_entropy(logits, self.labels), decided)
 
     def success(self, outputs: Outputs) -> Tensor:
@@ -87,7 +102,7 @@ class Targeted:
 
     Args:
         targets: ``(n,)`` classes or identities to be taken for.
-        kind: descend on minus the margin (scale-free), or on the cross-entropy.
+        kind: descend on minus the margin, alone or in units of the logits' spread, or on the cross-entropy.
     """
 
     targets: Tensor
@@ -96,8 +111,9 @@ class Targeted:
     def loss(self, outputs: Outputs) -> Tensor:
         """Return the mean over decisions of minus the margin, or of the cross-entropy."""
         logits, decided = outputs.decisions()
-        if self.kind == "margin":
-            return -_average(_margin(logits, self.targets), decided)
+        if self.kind != "cross-entropy":
+            margins = -_margin(logits, self.targets)
+            return _average(margins if self.kind == "margin" else _relative(margins, logits), decided)
         return _average(_cross_entropy(logits, self.targets), decided)
 
     def success(self, outputs: Outputs) -> Tensor:
@@ -108,6 +124,42 @@ class Targeted:
     def select(self, index: Tensor | Sequence[int]) -> Targeted:
         """Return the goal for some of the samples."""
         return replace(self, targets=self.targets[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine:
+    """Descend on the cosine between whole embeddings; another goal says when that has won.
+
+    With the sample's own embedding as reference the gradient at the unchanged sample is zero.
+
+    Args:
+        reference: ``(n, c, p)`` embeddings, the parts taken as one vector.
+        toward: approach the reference, or leave it.
+        reached: decides on success.
+
+    Reference:
+        He et al., "Temporal sparse adversarial attack on sequence-based gait recognition", equations 1 and 3; there
+        called the cosine similarity, and meant as the distance.
+    """
+
+    reference: Tensor
+    toward: bool
+    reached: Goal
+
+    def loss(self, outputs: Outputs) -> Tensor:
+        """Return the cosine distance to a reference to approach, the cosine to one to leave."""
+        if outputs.embedding is None:
+            raise DataError("cosine goals need a victim that gives embeddings; this one gives logits")
+        cosine = functional.cosine_similarity(outputs.embedding.flatten(1), self.reference.flatten(1), dim=1)
+        return 1 - cosine if self.toward else cosine
+
+    def success(self, outputs: Outputs) -> Tensor:
+        """Say whether the other goal is reached."""
+        return self.reached.success(outputs)
+
+    def select(self, index: Tensor | Sequence[int]) -> Cosine:
+        """Return the goal for some of the samples."""
+        return replace(self, reference=self.reference[index], reached=self.reached.select(index))
 
 
 @dataclass(frozen=True, kw_only=True)

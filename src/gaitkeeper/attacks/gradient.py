@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -18,6 +19,9 @@ from gaitkeeper.motion.motion import Domain, Motion
 from gaitkeeper.seeding import SampleStreams
 
 Directions = Literal["gradient", "random"]
+
+Penalty = Callable[[Motion], Tensor]
+"""What else a rendered motion costs, ``(n,)``."""
 
 
 class Recognizer(Protocol):
@@ -206,6 +210,7 @@ def descend(
     variables: Variables,
     streams: SampleStreams,
     plan: Plan,
+    penalty: Penalty | None = None,
 ) -> Attacked:
     """Lower the goal's loss by steps of the variables' steepest direction; samples stop when they have succeeded.
 
@@ -219,6 +224,7 @@ def descend(
         variables: what to move.
         streams: one random stream a sample.
         plan: how to move.
+        penalty: ``(n,)`` of a rendered motion, added to the goal's loss.
 
     Returns:
         The outcome of each sample, as stored.
@@ -237,11 +243,18 @@ def descend(
         for _ in range(plan.restarts):
             active = (~search.won).nonzero()[:, 0]
             if len(active):
-                _run(search, active, variables, streams, plan)
+                _run(search, active, variables, streams, plan, penalty)
         return search.finish()
 
 
-def _run(search: _Search, active: Tensor, variables: Variables, streams: SampleStreams, plan: Plan) -> None:
+def _run(
+    search: _Search,
+    active: Tensor,
+    variables: Variables,
+    streams: SampleStreams,
+    plan: Plan,
+    penalty: Penalty | None,
+) -> None:
     """One start of the samples ``active``; those that succeed leave, so that later steps are spent on the others."""
     own = search.origin.select(active)
     values = variables.start(own, streams.select(active.tolist()) if plan.random_start else None)
@@ -259,11 +272,15 @@ def _run(search: _Search, active: Tensor, variables: Variables, streams: SampleS
             rendered = variables.render(leaf, own)
             outputs = search.victim(rendered)
             losses = goal.loss(outputs)
+            if penalty is not None:
+                losses = losses + penalty(rendered)
             total = losses.sum()
         search.forwards[active] += 1
         if not torch.isfinite(losses).all():
             raise DataError("the victim's outputs are not finite: its weights or its input hold extreme values")
-        held = search.note(active, rendered.data.detach(), losses.detach().to(values.dtype), goal.success(outputs))
+        held = search.note(
+            active, rendered.data.detach(), losses.detach().to(search.best_loss.dtype), goal.success(outputs)
+        )
         if last or held.all():
             return
         if needs_gradient:

@@ -1,4 +1,8 @@
-"""``python -m gaitkeeper.audit.card RUN NAME``: put a trained run and its figures into the package."""
+"""``python -m gaitkeeper.audit.card RUN NAME``: put a trained run and its figures into the package.
+
+A run of ``gaitkeeper train`` is shipped under one of ``weights.SHIPPED``, one of ``gaitkeeper train-generator`` under
+one of ``gan.SHIPPED_GENERATORS``.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,64 @@ from pathlib import Path
 
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.files import replacing, write_text
+from gaitkeeper.models.generators.gan import PARTS, SHIPPED_GENERATORS
 from gaitkeeper.models.weights import SHIPPED
 from gaitkeeper.training.loop import WEIGHTS
 
 LIMITS = (
     "Trained on synthetic walkers alone: on recordings of real people its figures are lower and have to be measured.",
-    "Narrower than the published network (channels 32 64 128, 256 a part) and batch-normalized; figures of attacks on "
-    "the published one may differ.",
+    "Narrower than the published network, and batch-normalized throughout; figures of attacks on the published one may "
+    "differ.",
     "For evaluating attacks and defenses, not for identifying people.",
 )
+
+
+GENERATOR_LIMITS = (
+    "Trained on synthetic walkers alone, for minutes and at a quarter of the published width: some silhouettes have "
+    "broken limbs or specks.",
+    "The judge's scores tell recorded from generated and disturbed walkers; they are no measure of what people notice.",
+    "For evaluating attacks and defenses.",
+)
+
+
+def ship_generator(run: Path, name: str, folder: Path) -> Path:
+    """Copy a generator with its critics into ``folder`` and write their card beside them.
+
+    Args:
+        run: folder with the weights and ``model.json`` of ``gaitkeeper train-generator``, and ``generator.json`` of
+            ``gaitkeeper generator``.
+        name: one of ``SHIPPED_GENERATORS``.
+        folder: where the package keeps its weights.
+
+    Returns:
+        The card.
+
+    Raises:
+        GaitkeeperError: an unknown name, or a file of the run is missing.
+    """
+    if name not in SHIPPED_GENERATORS:
+        raise GaitkeeperError(f"unknown generator {name!r}; shipped are {', '.join(SHIPPED_GENERATORS)}")
+    _expect(run, *(f"{part}.safetensors" for part in PARTS), "model.json", "generator.json")
+    for part in PARTS:
+        with replacing(folder / f"{part}-{name}.safetensors") as temporary:
+            shutil.copyfile(run / f"{part}.safetensors", temporary)
+    card = {
+        "name": name,
+        "licence": "Apache-2.0",
+        "command": "make weights",
+        "training": json.loads((run / "model.json").read_text(encoding="utf-8")),
+        "measures": json.loads((run / "generator.json").read_text(encoding="utf-8")),
+        "limits": GENERATOR_LIMITS,
+    }
+    path = folder / f"generator-{name}.json"
+    write_text(path, json.dumps(card, indent=1) + "\n")
+    return path
+
+
+def _expect(run: Path, *names: str) -> None:
+    for name in names:
+        if not (run / name).is_file():
+            raise GaitkeeperError(f"{run / name}: expected a file of a finished and evaluated run, found none")
 
 
 def ship(run: Path, name: str, folder: Path) -> Path:
@@ -38,9 +91,7 @@ def ship(run: Path, name: str, folder: Path) -> Path:
     """
     if name not in SHIPPED:
         raise GaitkeeperError(f"unknown weights {name!r}; shipped are {', '.join(SHIPPED)}")
-    for needed in (WEIGHTS, "model.json", "evaluation.json"):
-        if not (run / needed).is_file():
-            raise GaitkeeperError(f"{run / needed}: expected a file of a finished and evaluated run, found none")
+    _expect(run, WEIGHTS, "model.json", "evaluation.json")
     with replacing(folder / SHIPPED[name]) as temporary:
         shutil.copyfile(run / WEIGHTS, temporary)
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
@@ -61,4 +112,5 @@ def ship(run: Path, name: str, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(ship(Path(sys.argv[1]), sys.argv[2], Path(str(resources.files("gaitkeeper") / "weights"))))
+    put = ship_generator if sys.argv[2] in SHIPPED_GENERATORS else ship
+    print(put(Path(sys.argv[1]), sys.argv[2], Path(str(resources.files("gaitkeeper") / "weights"))))

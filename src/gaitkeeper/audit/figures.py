@@ -16,20 +16,30 @@ from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+from matplotlib.transforms import Affine2D
 
 from gaitkeeper.audit.verdict import (
+    ATTACKS,
     NORMS,
+    PUBLISHED_CONTROL,
+    SHARES,
     Record,
     amount_text,
     attack_text,
     budget_text,
     condition_rank,
+    control_of,
+    family,
     has_interval,
     is_attack,
+    is_control,
     natural_of,
     norm_rank,
     scope_of,
+    scope_text,
     select,
+    smallest_sparse,
     storage_formats,
     stored_text,
     strongest,
@@ -38,7 +48,16 @@ from gaitkeeper.audit.verdict import (
 # Okabe and Ito's palette: its colors can be told apart under all common forms of color blindness.
 PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
+# An attack's variants keep its color and differ in their dashes.
+DASHES = ("", "6 1.6", "2 1.4", "6 1.4 2 1.4")
 CONTROL = "#808890"
+# Greys that can be told from either background of the page.
+CONTROLS = (
+    (CONTROL, "4 2 1 2", "X"),
+    ("#6a737d", "8 2", "<"),
+    ("#98a1aa", "3 1.2", ">"),
+    ("#7d8790", "9 2 1 1.5 1 2", "*"),
+)
 # Stands for the page's text color and is replaced by `currentColor`, so that charts follow the page's theme.
 _INK = "#010203"
 _STYLE: Any = {
@@ -76,11 +95,12 @@ class Key:
 
     @property
     def swatch(self) -> str:
-        """A sample of the line as an SVG element."""
+        """A sample of the line and its marker as an SVG element."""
         color = "currentColor" if self.color == _INK else self.color
+        shape = f'<path d="{_shape(self.marker)}" fill="{color}"/>' if self.marker else ""
         return (
-            f'<svg class="swatch" viewBox="0 0 26 8" aria-hidden="true"><path d="M0 4H26" stroke="{color}" '
-            f'stroke-width="2.4" stroke-dasharray="{self.dash or "none"}"/></svg>'
+            f'<svg class="swatch" viewBox="0 0 32 10" aria-hidden="true"><path d="M0 5H32" stroke="{color}" '
+            f'stroke-width="2" stroke-dasharray="{self.dash or "none"}"/>{shape}</svg>'
         )
 
 
@@ -100,6 +120,16 @@ class Plot:
     caption: str
     legend: tuple[Key, ...]
     charts: tuple[Chart, ...]
+
+
+def _shape(marker: str) -> str:
+    """Return a marker as an SVG path around the middle of a swatch."""
+    style = MarkerStyle(marker)
+    # Curves become corners at the scale of pixels.
+    path = style.get_path().transformed(style.get_transform() + Affine2D().scale(10))
+    corners = [np.asarray(polygon, np.float64) for polygon in path.to_polygons()]
+    scale = 4 / max(float(np.abs(polygon).max()) for polygon in corners)
+    return "".join("M" + "L".join(f"{16 + scale * x:.1f} {5 - scale * y:.1f}" for x, y in p) + "Z" for p in corners)
 
 
 def heading(norm: str | None, stored: str) -> str:
@@ -134,7 +164,7 @@ def budget_plots(records: Sequence[Record], *, chance: float) -> list[Plot]:
         chance: rank-1 of guessing, percent.
     """
     scope = scope_of(records)
-    keys = _attack_keys(records)
+    keys = attack_keys(records)
     plots = []
     for goal, metric, title in (
         ("nontargeted", "rank1", "Rank-1 against the budget"),
@@ -153,9 +183,9 @@ def budget_plots(records: Sequence[Record], *, chance: float) -> list[Plot]:
                 charts.append(_budget_chart(inside, norm, stored, natural, keys, chance, metric))
                 used |= {r["attack"] for r in inside}
         if charts:
-            fixed = [_NATURAL] if metric == "rank1" and natural_of(records, scope) else []
-            legend = (*fixed, *(key for name, key in keys.items() if name in used), _GUESSING)
-            caption = f"{_scope_text(scope)}. Bands are 95 % intervals. " + (
+            fixed = [NATURAL] if metric == "rank1" and natural_of(records, scope) else []
+            legend = (*fixed, *(key for name, key in keys.items() if name in used), GUESSING)
+            caption = f"{scope_text(scope)}. Bands are 95 % intervals. " + (
                 "Lower is worse for the network." if metric == "rank1" else "Higher is worse for the network."
             )
             plots.append(Plot(title=title, caption=caption, legend=legend, charts=tuple(charts)))
@@ -175,68 +205,99 @@ def view_plots(records: Sequence[Record], *, chance: float) -> list[Plot]:
     plots = []
     if len({r["view"] for r in natural}) > 1:
         lines = []
-        for number, condition in enumerate(conditions):
+        for number, condition in enumerate(c for c in conditions if c != "all" or len(conditions) == 1):
             key = Key(label=condition, color=PALETTE[(number + 1) % 6], marker=MARKERS[number % 6])
             lines.append((key, [r for r in natural if r["condition"] == condition]))
-        title = "Rank-1 of unaltered sequences by view"
-        plots.append(
-            Plot(
-                title=title,
-                caption="Bands are 95 % intervals. 0° is seen from the front, 90° from the side.",
-                legend=(*(key for key, _ in lines), _GUESSING),
-                charts=(_view_chart(lines, title, chance),),
-            )
-        )
+        caption = "Bands are 95 % intervals. 0° is seen from the front, 90° from the side."
+        plots.append(view_plot("Rank-1 of unaltered sequences by view", caption, lines, chance=chance))
     return plots + _attacked_views(records, views, chance)
 
 
-_NATURAL = Key(label="unaltered", color=_INK, dash="5 3")
-_GUESSING = Key(label="guessing", color=CONTROL, dash="1 2.5")
+def view_plot(
+    title: str, caption: str, lines: Sequence[tuple[Key, Sequence[Record]]], *, chance: float, up: str = "rank-1, %"
+) -> Plot:
+    """Draw figures against the camera's view.
+
+    Args:
+        title: of the plot; no other of a report has it for the same network and data.
+        caption: how to read it.
+        lines: how each is drawn, and its records, one a view.
+        chance: rank-1 of guessing, percent.
+        up: what the records' values are.
+    """
+    legend = (*(key for key, _ in lines), GUESSING)
+    return Plot(title=title, caption=caption, legend=legend, charts=(_view_chart(lines, title, chance, up),))
+
+
+NATURAL = Key(label="unaltered", color=_INK, dash="5 3")
+"""How unaltered sequences are drawn."""
+
+GUESSING = Key(label="guessing", color=CONTROL, dash="1 2.5")
+"""How the rank-1 of guessing is drawn."""
 
 
 def _attacked_views(records: Sequence[Record], views: Sequence[Record], chance: float) -> list[Plot]:
     scope = scope_of(records)
-    keys = _attack_keys(records)
+    keys = attack_keys(records)
     axes = ("attack", "norm", "budget", "stored", "goal")
     attacked = [r for r in select(views, goal="nontargeted") if is_attack(r) and r["condition"] == scope["condition"]]
     settings = {tuple(r[key] for key in axes) for r in attacked}
     drawn = [r for r in select(records, **scope) if tuple(r[key] for key in axes) in settings]
+    chosen = [
+        (
+            f"Rank-1 by view under the strongest attack, {stored_text(stored)}",
+            strongest(drawn, scope, "nontargeted", stored),
+        )
+        for stored in storage_formats(attacked)
+    ]
+    sparse = smallest_sparse(drawn, scope)
+    if all(record is not sparse for _, record in chosen):
+        chosen.append(("Rank-1 by view under the temporal sparse attack at its smallest share", sparse))
     plots = []
-    for stored in storage_formats(attacked):
-        worst = strongest(drawn, scope, "nontargeted", stored)
+    for title, worst in chosen:
         if worst is None:
             continue
         same = {key: worst[key] for key in ("norm", "budget", "stored", "goal", "condition")}
         natural = select(views, attack="none", condition=worst["condition"])
+        control = control_of(records, worst)
+        controls = [control["attack"]] if control else []
+        if worst["attack"].startswith("temporal-sparse"):
+            controls = list(dict.fromkeys((*controls, PUBLISHED_CONTROL)))
         lines = [
-            (_NATURAL, [r for r in natural if r["stored"] == stored] or natural),
-            (keys[worst["attack"]], select(views, attack=worst["attack"], **same)),
-            (keys["random"], select(views, attack="random", **same)),
+            (NATURAL, [r for r in natural if r["stored"] == worst["stored"]] or natural),
+            *((keys[name], select(views, attack=name, **same)) for name in (worst["attack"], *controls)),
         ]
         lines = [(key, points) for key, points in lines if points]
         if max(len(points) for _, points in lines) < 2:
             continue
-        title = f"Rank-1 by view under the strongest attack, {stored_text(stored)}"
         setting = budget_text(worst["norm"], worst["budget"])
-        plots.append(
-            Plot(
-                title=title,
-                caption=f"{attack_text(worst['attack'])} at {setting}; {worst['condition']}. Bands are 95 % intervals.",
-                legend=(*(key for key, _ in lines), _GUESSING),
-                charts=(_view_chart(lines, title, chance),),
-            )
-        )
+        caption = f"{attack_text(worst['attack'])} at {setting}; {worst['condition']}. Bands are 95 % intervals."
+        plots.append(view_plot(title, f"{caption[0].upper()}{caption[1:]}", lines, chance=chance))
     return plots
 
 
-def _attack_keys(records: Iterable[Record]) -> dict[str, Key]:
-    """One color and marker an attack, the same in every chart of a report."""
+def attack_keys(records: Iterable[Record]) -> dict[str, Key]:
+    """Return how each attack and control is drawn, the same in every chart of a report.
+
+    Variants of an attack share its color and differ in dashes and markers; controls are grey.
+    """
     names = sorted({r["attack"] for r in records if is_attack(r)})
-    keys = {
-        name: Key(label=attack_text(name), color=PALETTE[i % 6], marker=MARKERS[(i + i // 6) % 6])
-        for i, name in enumerate(names)
-    }
-    return {**keys, "random": Key(label=attack_text("random"), color=CONTROL, dash="4 2 1 2", marker="X")}
+    families = list(dict.fromkeys(family(name)[0] for name in names))
+    keys = {}
+    for i, name in enumerate(names):
+        variants = [other for other in names if family(other)[0] == family(name)[0]]
+        keys[name] = Key(
+            label=attack_text(name),
+            color=PALETTE[families.index(family(name)[0]) % 6],
+            dash=DASHES[variants.index(name) % len(DASHES)],
+            marker=MARKERS[(i + i // 6) % 6],
+        )
+    known = [name for name in ATTACKS if is_control(name)]
+    controls = {r["attack"] for r in records if is_control(r["attack"])}
+    for i, name in enumerate(sorted(controls | {"random"}, key=lambda name: (name not in known, name))):
+        color, dash, marker = CONTROLS[i % len(CONTROLS)]
+        keys[name] = Key(label=attack_text(name), color=color, dash=dash, marker=marker)
+    return keys
 
 
 def _budget_chart(
@@ -253,7 +314,7 @@ def _budget_chart(
     if budgets[0] > 0 and budgets[-1] / budgets[0] >= 8:
         axes.set_xscale("log", base=2)
     if natural is not None:
-        axes.axhline(natural["value"], color=_NATURAL.color, linewidth=1.2, dashes=_dashes(_NATURAL))
+        axes.axhline(natural["value"], color=NATURAL.color, linewidth=1.2, dashes=_dashes(NATURAL))
         if has_interval(natural):
             axes.axhspan(natural["low"], natural["high"], color=_INK, alpha=0.08, linewidth=0)
     for name, key in keys.items():
@@ -262,8 +323,9 @@ def _budget_chart(
     axes.set_xticks(shown, [amount_text(norm, b) for b in shown])
     axes.minorticks_off()
     if len(budgets) == 1:
-        axes.set_xlim(budgets[0] - 1 if norm != "linf" else 0, budgets[0] + 1 if norm != "linf" else 2 * budgets[0])
-    label = "budget, " + NORMS.get(norm, norm)
+        whole = norm not in ("linf", *SHARES)
+        axes.set_xlim(budgets[0] - 1 if whole else 0, budgets[0] + 1 if whole else 2 * budgets[0])
+    label = NORMS[norm] if norm in SHARES else "budget, " + NORMS.get(norm, norm)
     of = (records[0]["model"], records[0]["data"], records[0]["goal"], stored, norm)
     return Chart(
         title=heading(norm, stored),
@@ -271,7 +333,7 @@ def _budget_chart(
     )
 
 
-def _view_chart(lines: Sequence[tuple[Key, Sequence[Record]]], title: str, chance: float) -> Chart:
+def _view_chart(lines: Sequence[tuple[Key, Sequence[Record]]], title: str, chance: float, up: str) -> Chart:
     figure, axes = _axes(width=9.2, height=3.0)
     for key, records in lines:
         _draw(axes, key, records, "view")
@@ -280,7 +342,7 @@ def _view_chart(lines: Sequence[tuple[Key, Sequence[Record]]], title: str, chanc
     axes.set_xticks(shown, [f"{view:g}°" for view in shown])
     first = lines[0][1][0]
     of = (first["model"], first["data"], title)
-    return Chart(title="", svg=_svg(figure, axes, "view", "rank-1, %", chance, of))
+    return Chart(title="", svg=_svg(figure, axes, "view", up, chance, of))
 
 
 def _axes(width: float = 3.7, height: float = 2.5) -> tuple[Figure, Axes]:
@@ -326,7 +388,7 @@ def _dashes(key: Key) -> tuple[float, ...]:
 
 
 def _svg(figure: Figure, axes: Axes, across: str, up: str, chance: float, of: tuple[str, ...]) -> str:
-    axes.axhline(chance, color=_GUESSING.color, linewidth=1.1, dashes=_dashes(_GUESSING), zorder=1)
+    axes.axhline(chance, color=GUESSING.color, linewidth=1.1, dashes=_dashes(GUESSING), zorder=1)
     axes.set_ylim(-1, 101)
     target = io.StringIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
@@ -363,8 +425,3 @@ def _inline(document: str, name: str, of: tuple[str, ...]) -> str:
 def _first_storage(records: Sequence[Record]) -> str | None:
     formats = storage_formats([r for r in records if r["attack"] == "none"])
     return formats[0] if formats else None
-
-
-def _scope_text(scope: Mapping[str, Any]) -> str:
-    view = "all views" if scope["view"] == "all" else f"view {scope['view']}°"
-    return f"{'All conditions' if scope['condition'] == 'all' else scope['condition']}, {view}"

@@ -9,8 +9,19 @@ from typing import Literal
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.synthetic.population import Population
 
-Name = Literal["none", "random", "fgsm", "pgd", "mi-fgsm"]
-Norm = Literal["linf", "l2", "frames"]
+Name = Literal[
+    "none",
+    "random",
+    "fgsm",
+    "pgd",
+    "mi-fgsm",
+    "temporal-sparse",
+    "temporal-sparse-published",
+    "random-directions",
+    "random-latents",
+]
+Norm = Literal["linf", "l2", "frames", "altered", "inserted"]
+Placement = Literal["first", "random", "spread"]
 GoalName = Literal["natural", "nontargeted", "targeted"]
 StoredName = Literal["uint8", "binary"]
 
@@ -21,15 +32,19 @@ class Cell:
 
     Args:
         attack: ``none`` leaves the sample as it is; ``random`` is the control, matched to PGD and on free frames to
-            MI-FGSM.
+            MI-FGSM; ``random-directions`` is the one matched to the temporal sparse attack, and ``random-latents``
+            that attack without its steps (the paper's control).
         goal: what the attack is after.
         norm: how its change is bounded; None for ``none``.
         budget: the bound: a change of values in [0, 1] for linf, its Euclidean norm for l2, a number of altered
-            frames for frames (whose pixels are free).
+            frames for frames (whose pixels are free), the share of altered or of inserted frames for altered and
+            inserted (whose pixels are free or generated).
         stored: the format in which the sample is stored before it is recognized.
         straight_through: whether the attack sees through the storing.
         steps: of the attack.
         restarts: of PGD.
+        coherent: generated frames start from the clip's own and stay near their neighbors.
+        where: which frames are altered, or where they are inserted.
     """
 
     attack: Name = "none"
@@ -40,16 +55,77 @@ class Cell:
     straight_through: bool = False
     steps: int = 0
     restarts: int = 1
+    coherent: bool = False
+    where: Placement = "first"
+
+    def __post_init__(self) -> None:
+        sparse = self.norm in {"altered", "inserted"}
+        if self.generated and self.norm is not None and not sparse:
+            raise GaitkeeperError(
+                f"{self.attack} alters or inserts frames: expected norm altered or inserted, got {self.norm}"
+            )
+        if sparse and not (self.budget is not None and 0 < self.budget <= 1):
+            raise GaitkeeperError(f"expected a share of frames in (0, 1] as budget of {self.norm}, got {self.budget}")
+        if self.coherent and not self.generated:
+            raise GaitkeeperError(f"only generated frames can be coherent; {self.attack} sets pixels")
 
     @property
     def label(self) -> str:
         """The attack's name in results."""
-        return f"{self.attack}-straight-through" if self.straight_through else self.attack
+        suffix = "-straight-through" if self.straight_through else "-coherent" if self.coherent else ""
+        return self.attack + suffix
+
+    @property
+    def generated(self) -> bool:
+        """Whether the attack's frames come from the generator."""
+        return self.attack.startswith(("temporal-sparse", "random-"))
 
     @property
     def key(self) -> str:
         """What tells this cell from every other."""
         return "|".join(str(value) for value in asdict(self).values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseSettings:
+    """Which cells of the temporal sparse attack an audit has. Sequences are stored binary.
+
+    Args:
+        altered: shares of frames that are altered.
+        inserted: shares of frames that are inserted.
+        targeted: shares of altered frames at which the attack also tries to be taken for a given other person.
+        coherent: also with frames that stay near their neighbors.
+        where: which frames are altered, or where they are inserted.
+        steps: of the attack.
+        pixel_steps: of MI-FGSM on the pixels of the same altered frames.
+    """
+
+    altered: tuple[float, ...] = (1 / 40, 1 / 10)
+    inserted: tuple[float, ...] = ()
+    targeted: tuple[float, ...] = (1 / 10,)
+    coherent: bool = True
+    where: Placement = "first"
+    steps: int = 50
+    pixel_steps: int = 20
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the cells, controls before their attack."""
+        base = Cell(goal="nontargeted", stored="binary", steps=self.steps, where=self.where)
+        chosen: tuple[tuple[Norm, tuple[float, ...]], ...] = (("altered", self.altered), ("inserted", self.inserted))
+        for norm, shares in chosen:
+            for share in shares:
+                cell = replace(base, norm=norm, budget=share)
+                yield replace(cell, attack="random-latents", steps=0)
+                for coherent in (False, True) if self.coherent and norm == "altered" else (False,):
+                    yield replace(cell, attack="random-directions", coherent=coherent)
+                    yield replace(cell, attack="temporal-sparse", coherent=coherent)
+                if norm == "altered":
+                    yield replace(cell, attack="random", steps=self.pixel_steps)
+                    yield replace(cell, attack="mi-fgsm", straight_through=True, steps=self.pixel_steps)
+        for share in self.targeted:
+            cell = replace(base, norm="altered", budget=share, goal="targeted")
+            yield replace(cell, attack="random-directions")
+            yield replace(cell, attack="temporal-sparse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,20 +137,22 @@ class GridSettings:
         l2: L2 budgets of PGD for 8-bit silhouettes, in units of a full pixel change.
         attacks: attacks at each L-infinity budget.
         targeted_linf: L-infinity budgets at which PGD also tries to be taken for a given other person.
-        frames: numbers of frames that MI-FGSM alters without bound, through the binarization.
+        frames: numbers of frames, of its own choice, that MI-FGSM alters without bound, through the binarization.
         steps: steps of PGD and MI-FGSM.
         frame_steps: steps there.
         restarts: random starts of PGD.
+        sparse: what the temporal sparse attack is measured on.
     """
 
     linf: tuple[float, ...] = (1, 4, 16)
     l2: tuple[float, ...] = (4,)
     attacks: tuple[Literal["fgsm", "pgd", "mi-fgsm"], ...] = ("fgsm", "pgd", "mi-fgsm")
     targeted_linf: tuple[float, ...] = (16,)
-    frames: tuple[int, ...] = (1, 4)
+    frames: tuple[int, ...] = ()
     steps: int = 10
     frame_steps: int = 12
     restarts: int = 1
+    sparse: SparseSettings = field(default_factory=lambda: SparseSettings())
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, natural rows of a stored format before its attacks."""
@@ -99,6 +177,7 @@ class GridSettings:
             for cell in (free, replace(free, goal="targeted")):
                 yield replace(cell, attack="random")
                 yield replace(cell, attack="mi-fgsm", straight_through=True)
+        yield from self.sparse.cells()
 
     def _attacks(self, cell: Cell, attacks: Sequence[Name]) -> Iterator[Cell]:
         """Yield the control matched to PGD and then the attacks, at one setting."""
@@ -118,7 +197,10 @@ class AuditSettings:
 
     Args:
         model: names of shipped weights, paths of checkpoints, or ``package:function``; several are audited in turn.
-        data: folder of silhouettes as ``<subject>/<condition>/<view>/*.png``; None renders walkers.
+        transfer: names of further recognizers that judge every attacked sequence, beside all of ``model``.
+        generator: name of the shipped generator, or a folder that ``gaitkeeper train-generator`` wrote.
+        data: folder of silhouettes in the layout of CASIA-B, CASIA-A or OpenGait; None renders walkers, and
+            ``walkers-a`` those that stand in for CASIA-A.
         subjects: subjects to enroll and to look for; None takes walkers 075 to 124, or all in the folder.
         views: camera views in degrees; None takes all.
         probes: probes drawn a condition.
@@ -131,6 +213,8 @@ class AuditSettings:
     """
 
     model: tuple[str, ...] = ("gaitset-walkers",)
+    transfer: tuple[str, ...] = ()
+    generator: str = "walkers"
     data: str | None = None
     subjects: tuple[str, ...] | None = None
     views: tuple[int, ...] | None = None

@@ -15,8 +15,9 @@ from gaitkeeper.audit.grid import AuditSettings
 from gaitkeeper.audit.recognition import Progress
 from gaitkeeper.audit.report import Example, Panel, Report, write_report
 from gaitkeeper.audit.run import run_audit
-from gaitkeeper.audit.verdict import attack_text, budget_text, stored_text, verdict
+from gaitkeeper.audit.verdict import SHARES, attack_text, budget_text, stored_text, verdict
 from gaitkeeper.datasets.protocols import TRAIN_SUBJECTS
+from gaitkeeper.errors import DataError
 from gaitkeeper.models.weights import SHIPPED, card
 from gaitkeeper.motion.silhouettes import energy_image
 
@@ -55,30 +56,101 @@ def examples(out: Path, models: Sequence[str]) -> list[Example]:
     for path in sorted((out / "examples").glob("*.npz")):
         with np.load(path) as kept:
             before, after, row = kept["before"], kept["after"], json.loads(str(kept["row"]))
-        found.append(_example(before, after, row, named=len(models) > 1))
-    return found
+        try:
+            found.append((_rank(row, models), _example(before, after, row, named=len(models) > 1)))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    return [example for _, example in sorted(found, key=lambda pair: pair[0])]
+
+
+def _rank(row: Mapping[str, Any], models: Sequence[str]) -> tuple[Any, ...]:
+    """Sort key of examples: generated frames first, fewest before more, then as the audit has them."""
+    sparse = row["attack"].startswith("temporal-sparse")
+    return (not sparse, row["goal"] == "targeted", row["budget"], models.index(row["model"])) if sparse else (True,)
+
+
+def frozen(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Return a sequence that waits where frames were inserted into it.
+
+    Args:
+        before: recorded frames ``(n, h, w)``.
+        after: the same frames with others between them ``(t, h, w)``.
+
+    Returns:
+        The recorded frames ``(t, h, w)``, each repeated while frames are inserted after it (the first also while
+        frames are inserted before it), and the indices of the inserted frames.
+
+    Raises:
+        DataError: the recorded frames are not all among those after, in order.
+    """
+    source, inserted = [], []
+    taken = 0
+    for index, frame in enumerate(after):
+        if taken < len(before) and np.array_equal(frame, before[taken]):
+            taken += 1
+        else:
+            inserted.append(index)
+        source.append(max(taken - 1, 0))
+    if taken < len(before):
+        raise DataError(
+            f"expected the {len(before)} recorded frames in order among {len(after)}, found the first {taken} only"
+        )
+    return before[source], tuple(inserted)
+
+
+def frames_text(indices: Sequence[int], of: int) -> str:
+    """Return indices of frames counted from one, runs in short: "frames 1–4 and 9 of 40"."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    texts = [str(first + 1) if first == last else f"{first + 1}–{last + 1}" for first, last in runs]
+    listed = " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1]))) if texts else "none"
+    return f"{'frame' if len(indices) == 1 else 'frames'} {listed} of {of}"
 
 
 def _example(before: np.ndarray, after: np.ndarray, row: Mapping[str, Any], *, named: bool) -> Example:
-    changed = tuple(int(i) for i in np.flatnonzero((before != after).any(axis=(1, 2))))
-    few = len(changed) < len(before)
-    after_text = f"identified in {len(row['right'])} of {row['galleries']} galleries after the attack"
+    verb = "inserted" if row["norm"] == "inserted" else "altered"
+    if verb == "inserted":
+        shown, changed = frozen(before, after)
+    else:
+        shown = before
+        changed = tuple(int(i) for i in np.flatnonzero((before != after).any(axis=(1, 2))))
+    marked = changed if len(changed) < len(after) else ()
+    right = f"{len(row['right'])} of {row['galleries']}"
+    caption = f"Probe {row['sample']}: identified in {right} galleries after the attack"
     if row["target"] is not None:
-        after_text += f", taken for {row['target']} in {row['success']:.0%}"
+        caption += f", taken for {row['target']} in {row['success']:.0%}"
+    caption += "."
+    if row["norm"] in (*SHARES, "frames"):
+        text = frames_text(changed, len(after))
+        caption += f" {text[0].upper()}{text[1:]} {verb}."
+    if row.get("overlap") is not None:
+        stood = row["overlap_before"]
+        caption += f" Overlap with the neighboring frames {row['overlap']:.0%}"
+        caption += "." if stood is None else f", before {stood:.0%}."
+    compared = " (against the frame before)" if verb == "inserted" else ""
+    caption += (
+        f" {row['changed']:.1%} of the stored pixels differ{compared}, "
+        f"by at most {round(255 * row['linf'])} of 255 grey levels."
+    )
     energy = np.round(255 * np.stack([energy_image(before), energy_image(after)])).astype(np.uint8)
     panels = [
-        Panel(label="original", frames=before),
-        Panel(label="attacked", frames=after, marked=changed if few else ()),
-        Panel(label="difference", frames=difference(before, after), marked=changed if few else ()),
+        Panel(label="original, waiting" if verb == "inserted" else "original", frames=shown),
+        Panel(label="attacked", frames=after, marked=marked),
+        Panel(label="difference", frames=difference(shown, after), marked=marked),
         Panel(label="energy image before", frames=energy[:1]),
         Panel(label="energy image after", frames=energy[1:]),
     ]
+    whose = f"{row['model']}: " if named else ""
+    title = f"{whose}{attack_text(row['attack'])}, {row['goal']}, {budget_text(row['norm'], row['budget'])}"
     return Example(
-        title=f"{row['model'] + ': ' if named else ''}{attack_text(row['attack'])}, {row['goal']}, "
-        f"{budget_text(row['norm'], row['budget'])}, {stored_text(row['stored'])}",
-        caption=f"Probe {row['sample']}: {after_text}. {row['changed']:.1%} of the stored pixels differ, "
-        f"by at most {round(255 * row['linf'])} of 255 grey levels.",
+        title=f"{title if named else title[0].upper() + title[1:]}, {stored_text(row['stored'])}",
+        caption=caption,
         panels=panels,
+        verb=verb,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gaitkeeper.datasets.base import Sequences, batches, load_usable, to_motion
 from gaitkeeper.datasets.protocols import Protocol
 from gaitkeeper.errors import DataError
-from gaitkeeper.metrics.intervals import wilson
+from gaitkeeper.metrics.intervals import student, wilson
 from gaitkeeper.models.victim import Gallery, Identifier, Outputs, Victim, embed
 from gaitkeeper.motion.motion import Motion
 
@@ -88,14 +88,14 @@ def record(values: Sequence[float], *, percent: bool = True, **names: Any) -> Re
 
     Args:
         values: one a sample, in [0, 1] where ``percent``.
-        percent: give value and Wilson interval in percent; else the mean without interval.
+        percent: give value and Wilson interval in percent; else the mean and Student's interval.
         names: model, data, attack, goal, norm, budget, stored, condition, view, metric.
     """
     if percent:
         value, low, high = (100 * v for v in wilson(values))
         return {**names, "value": value, "low": low, "high": high, "n": len(values)}
-    mean = sum(values) / len(values) if values else float("nan")
-    return {**names, "value": mean, "low": None, "high": None, "n": len(values)}
+    mean, lowest, highest = student(values)
+    return {**names, "value": mean, "low": lowest, "high": highest, "n": len(values)}
 
 
 def evaluate(

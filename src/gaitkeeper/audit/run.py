@@ -6,30 +6,36 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from gaitkeeper import __version__
 from gaitkeeper.attacks.attacked import Attacked
-from gaitkeeper.attacks.goals import Goal, Nontargeted, Targeted
+from gaitkeeper.attacks.goals import Nontargeted, Targeted
 from gaitkeeper.attacks.gradient import FGSM, MIFGSM, PGD
 from gaitkeeper.attacks.threats import L2, Frames, Linf, Threat
 from gaitkeeper.audit.grid import AuditSettings, Cell, StoredName
-from gaitkeeper.audit.recognition import Progress, Record, enroll, evaluate, named, record, silent
+from gaitkeeper.audit.recognition import Progress, Record, enroll, evaluate, named, silent
 from gaitkeeper.audit.rows import Row, Rows
+from gaitkeeper.audit.sparse import appearance, sparse_attack, sparse_goal, splice_of
+from gaitkeeper.audit.summary import summarize
 from gaitkeeper.datasets.base import Sample, Sequences, batches, load_usable, to_motion
 from gaitkeeper.datasets.export import write_sequence
-from gaitkeeper.datasets.folder import SilhouetteFolder
+from gaitkeeper.datasets.open import open_sequences
 from gaitkeeper.datasets.protocols import TEST_SUBJECTS, protocol_for
-from gaitkeeper.datasets.walkers import WalkerSequences
+from gaitkeeper.datasets.walkers import WalkersA, WalkerSequences
 from gaitkeeper.errors import DataError
 from gaitkeeper.files import replacing, write_text
-from gaitkeeper.models.victim import Identifier, Victim
+from gaitkeeper.models.generators.gan import SilhouetteGAN, load_gan
+from gaitkeeper.models.victim import Identifier
 from gaitkeeper.models.weights import load_victim
-from gaitkeeper.motion.motion import Motion
+from gaitkeeper.motion.motion import Domain, Motion
 from gaitkeeper.seeding import SampleStreams, stream
+from gaitkeeper.synthetic.camera import OUTDOORS
 from gaitkeeper.synthetic.population import VIEWS
 
 
@@ -91,16 +97,26 @@ def open_data(settings: AuditSettings) -> Sequences:
         DataError: an unknown subject or view, or an unusable folder.
     """
     if settings.data is None:
-        subjects = list(TEST_SUBJECTS)
-        if settings.subjects is not None:
-            wrong = [name for name in settings.subjects if not name.isdecimal()]
-            if wrong:
-                raise DataError(f"walkers are numbered; unknown subject {', '.join(wrong)}")
-            subjects = [int(name) for name in settings.subjects]
         return WalkerSequences(
-            settings.population, subjects=subjects, views=settings.views or VIEWS, frames=settings.frames
+            settings.population,
+            subjects=_numbered(settings.subjects, TEST_SUBJECTS),
+            views=settings.views or VIEWS,
+            frames=settings.frames,
         )
-    return SilhouetteFolder(Path(settings.data), subjects=settings.subjects, views=settings.views)
+    if settings.data == WalkersA.name and not Path(settings.data).exists():
+        subjects = _numbered(settings.subjects, range(1, OUTDOORS.subjects + 1))
+        return WalkersA(subjects=subjects, views=settings.views or OUTDOORS.views)
+    return open_sequences(Path(settings.data), subjects=settings.subjects, views=settings.views)
+
+
+def _numbered(subjects: Sequence[str] | None, default: Sequence[int]) -> list[int]:
+    """Return the numbers of walkers asked for by name."""
+    if subjects is None:
+        return list(default)
+    wrong = [name for name in subjects if not name.isdecimal()]
+    if wrong:
+        raise DataError(f"walkers are numbered; unknown subject {', '.join(wrong)}")
+    return [int(name) for name in subjects]
 
 
 def choose_probes(
@@ -153,9 +169,15 @@ def attack_of(cell: Cell) -> FGSM | PGD | MIFGSM:
 class _Model:
     """One model of the audit: its identifiers by stored format, made when first needed."""
 
-    def __init__(self, name: str, victim: Victim, audit: _Audit) -> None:
-        self.name, self._victim, self._audit = name, victim, audit
+    def __init__(self, name: str, audit: _Audit) -> None:
+        self.name, self._audit = name, audit
+        self._victim = load_victim(name, device=audit.device)
         self._identifiers: dict[str, Identifier] = {}
+
+    @property
+    def domain(self) -> Domain:
+        """What the model accepts."""
+        return self._victim.domain
 
     def identifier(self, cell: Cell) -> Identifier:
         if cell.stored not in self._identifiers:
@@ -184,12 +206,16 @@ class _Audit:
         self.protocol = protocol_for(self.data.samples)
         self.enrolled, probes = self.protocol.split(self.data.samples)
         self.probes = choose_probes(settings, self.data, probes, self.skipped)
+        self._models: dict[str, _Model] = {}
 
     def run(self, rows: Rows) -> None:
+        if any(cell.norm in {"altered", "inserted"} for cell in self.cells):
+            for name in self.settings.model:
+                self.gan.check(self._model(name).domain)
         total = len(self.settings.model) * len(self.cells) * len(self.probes)
         done = 0
         for name in self.settings.model:
-            model = _Model(name, load_victim(name, device=self.device), self)
+            model = self._model(name)
             for number, cell in enumerate(self.cells):
                 for chunk in batches(len(self.probes), self.settings.batch):
                     probes = [self.probes[i] for i in chunk]
@@ -197,6 +223,16 @@ class _Audit:
                         rows.append(self._rows_of(model, cell, number, probes, rows))
                     done += len(probes)
                     self.progress(done, total, f"{name}: {cell.label} {cell.goal} {cell.stored}")
+
+    def _model(self, name: str) -> _Model:
+        if name not in self._models:
+            self._models[name] = _Model(name, self)
+        return self._models[name]
+
+    @cached_property
+    def gan(self) -> SilhouetteGAN:
+        """The generator, loaded when the first cell needs it."""
+        return load_gan(self.settings.generator, device=self.device)
 
     def _rows_of(self, model: _Model, cell: Cell, number: int, probes: list[Probe], rows: Rows) -> list[Row]:
         identifier = model.identifier(cell)
@@ -211,19 +247,22 @@ class _Audit:
         targets = targets.to(self.device)
         motion = motion.with_data(identifier.domain.harden(motion.data))
         attacked: Attacked | None = None
+        extra: dict[str, list[Any]] = {}
         if cell.attack == "none":
             with torch.no_grad():
                 outputs = identifier(motion)
         else:
-            goal: Goal = Targeted(targets=targets) if cell.goal == "targeted" else Nontargeted(labels=labels)
-            attacked = attack_of(cell)(
-                identifier,
-                motion,
-                goal,
-                threat=threat_of(cell),
-                streams=SampleStreams(self.settings.seed, keys),
-            )
+            streams = SampleStreams(self.settings.seed, keys)
+            if cell.norm in {"altered", "inserted"}:
+                goal = sparse_goal(cell, identifier, motion, labels, targets, self.settings.seed, keys)
+                spliced = splice_of(cell, identifier, motion, streams)
+                attacked = sparse_attack(cell, spliced, goal, self.gan, streams)
+                extra = appearance(spliced, attacked, self.gan)
+            else:
+                goal = Targeted(targets=targets) if cell.goal == "targeted" else Nontargeted(labels=labels)
+                attacked = attack_of(cell)(identifier, motion, goal, threat=threat_of(cell), streams=streams)
             outputs = attacked.outputs
+        extra["transfer"] = self._transfers(model, cell, motion if attacked is None else attacked.motion, keys, names)
         right, decided = named(outputs, labels)
         hits, _ = named(outputs, targets)
         natural = Cell(stored=cell.stored).key
@@ -236,6 +275,7 @@ class _Audit:
                 "sample": keys[i], "condition": probe.condition, "view": probe.sample.view,
                 "galleries": int(decided[i].sum()), "right": views,
             }  # fmt: skip
+            row |= {name: values[i] for name, values in extra.items()}
             if attacked is not None:
                 if cell.goal == "targeted":
                     row["target"] = names[int(targets[i])]
@@ -248,12 +288,42 @@ class _Audit:
                 row |= {name: int(getattr(attacked, name)[i]) for name in ("forwards", "backwards", "steps")}
             made.append(row)
         if attacked is not None:
-            if cell.attack != "random":
+            if not cell.attack.startswith("random"):
                 self._keep_examples(model.name, number, motion, attacked, made)
             if self.write_sequences:
                 for i, probe in enumerate(probes):
                     write_sequence(self.out / "attacked", probe.sample, _stored_frames(attacked.motion, i))
         return made
+
+    def _transfers(
+        self, model: _Model, cell: Cell, motion: Motion, keys: Sequence[str], names: Sequence[str]
+    ) -> list[dict[str, dict[str, float]]]:
+        """Return, for each sample, what the other recognizers make of it: shares of galleries by recognizer.
+
+        ``rank1`` of galleries name the person, ``success`` of them the person that a targeted attack is after. A
+        sequence stored in 8 bits is also judged when its silhouettes are made binary afterwards.
+        """
+        judges = dict.fromkeys(dict.fromkeys((*self.settings.model, *self.settings.transfer)), cell)
+        del judges[model.name]
+        if self.settings.transfer and cell.stored == "uint8":
+            judges[model.name] = replace(cell, stored="binary")
+        found: list[dict[str, dict[str, float]]] = [{} for _ in keys]
+        for name, seen in judges.items():
+            identifier = self._model(name).identifier(seen)
+            if identifier.gallery.names != names:
+                raise DataError(f"{name} enrolls other people than {model.name}: their figures cannot be compared")
+            owners = [names.index(key.split("/")[0]) for key in keys]
+            labels = torch.tensor(owners, device=self.device)
+            targets = torch.tensor([self._target(k, o, len(names)) for k, o in zip(keys, owners, strict=True)])
+            with torch.no_grad():
+                outputs = identifier(motion.with_data(identifier.domain.harden(motion.data)))
+            right, decided = named(outputs, labels)
+            hits, _ = named(outputs, targets.to(self.device))
+            label = f"{name}, binarized" if seen is not cell else name
+            for i, entry in enumerate(found):
+                galleries = int(decided[i].sum())
+                entry[label] = {"rank1": int(right[i].sum()) / galleries, "success": int(hits[i].sum()) / galleries}
+        return found
 
     def _enrolled(self, probes: list[Probe], names: tuple[str, ...]) -> list[Probe]:
         """Return the probes of people in the gallery; the others are listed as skipped."""
@@ -285,32 +355,6 @@ def _stored_frames(motion: Motion, i: int) -> np.ndarray:
     """Return one sample's valid frames ``(t, h, w)`` uint8."""
     length = len(motion.data[i]) if motion.lengths is None else int(motion.lengths[i])
     return (255 * motion.data[i, :length]).round().to(torch.uint8).cpu().numpy()
-
-
-def summarize(rows: Sequence[Row]) -> list[Record]:
-    """Return the figures of an audit in long form: a record a cell, condition and metric, natural ones by view too."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["model"], row["cell"]), []).append(row)
-    records: list[Record] = []
-    for members in groups.values():
-        names = {key: members[0][key] for key in ("model", "data", "attack", "goal", "norm", "budget", "stored")}
-        conditions = list(dict.fromkeys(row["condition"] for row in members))
-        parts: list[tuple[str, int | str, list[Row]]] = [("all", "all", members)]
-        parts += [(c, "all", [r for r in members if r["condition"] == c]) for c in conditions]
-        parts += [("all", v, [r for r in members if r["view"] == v]) for v in sorted({r["view"] for r in members})]
-        for condition, view, part in parts:
-            where = {**names, "condition": condition, "view": view}
-            records.append(record([len(r["right"]) / r["galleries"] for r in part], **where, metric="rank1"))
-            if names["goal"] == "natural" or view != "all":
-                continue
-            shares = [r["success"] for r in part if r["success"] is not None]
-            records.append(record(shares, **where, metric="success"))
-            for metric in ("linf", "l2", "changed", "frames", "forwards", "backwards"):
-                factor = 100 if metric == "changed" else 1
-                values = [factor * r[metric] for r in part]
-                records.append(record(values, percent=False, **where, metric=metric))
-    return records
 
 
 def run_audit(

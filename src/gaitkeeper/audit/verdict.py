@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -10,11 +11,34 @@ Record = Mapping[str, Any]
 ATTACKS = {
     "none": "unaltered",
     "random": "random control",
+    "random-directions": "random directions",
+    "random-latents": "random latents",
     "fgsm": "FGSM",
     "pgd": "PGD",
     "mi-fgsm": "MI-FGSM",
+    "temporal-sparse": "temporal sparse attack",
 }
-NORMS = {"linf": "L∞", "l2": "L2", "frames": "altered frames", "joints": "altered joints"}
+CONTROLS = {
+    "temporal-sparse": "random-directions",
+    "temporal-sparse-coherent": "random-directions-coherent",
+    "temporal-sparse-published": "random-latents",
+}
+"""The control of an attack: same start and number of steps, for the published attack the paper's own."""
+
+PUBLISHED_CONTROL = "random-latents"
+"""Generated frames without any step, with which the paper compares; not matched to an attack that takes steps."""
+
+NORMS = {
+    "linf": "L∞",
+    "l2": "L2",
+    "frames": "altered frames",
+    "joints": "altered joints",
+    "altered": "share of frames altered",
+    "inserted": "share of frames inserted",
+}
+SHARES = ("altered", "inserted")
+"""Norms whose budget is a share of a sequence's frames."""
+
 STORED = {"uint8": "8-bit frames", "binary": "binary masks"}
 CLOSING = (
     "These figures hold for this network, this data and these attacks; "
@@ -24,20 +48,36 @@ _CONDITION_ORDER = ("NM", "all", "BG", "CL")
 _STORED_ORDER = ("uint8", "binary")
 
 
+def family(name: str) -> tuple[str, str]:
+    """Return the attack that a name is a variant of, and which: ``pgd-restarts`` is ``("pgd", "restarts")``."""
+    for key in sorted(ATTACKS, key=len, reverse=True):
+        if name == key or name.startswith(f"{key}-"):
+            return key, name[len(key) + 1 :]
+    return name, ""
+
+
 def attack_text(name: str) -> str:
     """Return an attack's name as people write it: ``pgd-restarts`` becomes "PGD (restarts)"."""
-    for key in sorted(ATTACKS, key=len, reverse=True):
-        if name == key:
-            return ATTACKS[key]
-        if name.startswith(f"{key}-"):
-            return f"{ATTACKS[key]} ({name[len(key) + 1 :]})"
-    return name
+    key, variant = family(name)
+    return ATTACKS.get(key, key) + (f" ({variant})" if variant else "")
+
+
+def subject_text(name: str) -> str:
+    """Return an attack's name as a sentence uses it: "PGD", "the temporal sparse attack (coherent)"."""
+    text = attack_text(name)
+    return f"the {text}" if name.startswith("temporal-sparse") else text
 
 
 def amount_text(norm: str | None, budget: float | None) -> str:
-    """Return a budget without its norm; L∞ budgets that are whole or half 8-bit steps read as ``16/255``."""
+    """Return a budget without its norm.
+
+    L∞ budgets that are whole or half 8-bit steps read as ``16/255``, shares of frames as ``1/40``.
+    """
     if budget is None:
         return "unbounded"
+    if norm in SHARES:
+        share = Fraction(float(budget)).limit_denominator(1000)
+        return str(share) if abs(share - budget) < 1e-6 * budget else f"{100 * budget:.3g} %"
     steps = budget * 255
     if norm == "linf" and 0 < budget < 1 and abs(2 * steps - round(2 * steps)) < 1e-3:
         return f"{round(2 * steps) / 2:g}/255"
@@ -45,10 +85,12 @@ def amount_text(norm: str | None, budget: float | None) -> str:
 
 
 def budget_text(norm: str | None, budget: float | None) -> str:
-    """Return a budget with its norm: "L∞ 16/255", "L2 4", "1 frame", "3 joints"."""
+    """Return a budget with its norm: "L∞ 16/255", "L2 4", "1 frame", "1/40 of the frames altered"."""
     amount = amount_text(norm, budget)
     if norm is None:
         return "no budget" if budget is None else amount
+    if norm in SHARES and budget is not None:
+        return f"all frames {norm}" if budget == 1 else f"{amount} of the frames {norm}"
     if norm in ("frames", "joints"):
         return f"{amount} {norm[:-1] if budget == 1 else norm}"
     return f"{NORMS.get(norm, norm)} {amount}"
@@ -81,9 +123,19 @@ def select(records: Sequence[Record], **wanted: Any) -> list[Record]:
     return [r for r in records if measured(r) and all(r[key] == value for key, value in wanted.items())]
 
 
+def is_control(name: str) -> bool:
+    """Whether an attack's name is that of a control, which takes no notice of the recognizer."""
+    return name.startswith("random")
+
+
 def is_attack(record: Record) -> bool:
-    """Whether a record is of an attack, neither of unaltered sequences nor of the control."""
-    return record["attack"] not in ("none", "random")
+    """Whether a record is of an attack, neither of unaltered sequences nor of a control."""
+    return record["attack"] != "none" and not is_control(record["attack"])
+
+
+def attack_rank(name: str) -> tuple[bool, str]:
+    """Sort key that puts controls last."""
+    return (is_control(name), name)
 
 
 def condition_rank(condition: str) -> tuple[int, str]:
@@ -127,6 +179,12 @@ def scope_of(records: Sequence[Record]) -> dict[str, Any]:
     return {"condition": condition, "view": view}
 
 
+def scope_text(scope: Mapping[str, Any]) -> str:
+    """Return a scope in words: "NM, all views"."""
+    view = "all views" if scope["view"] == "all" else f"view {scope['view']}°"
+    return f"{'All conditions' if scope['condition'] == 'all' else scope['condition']}, {view}"
+
+
 def natural_of(records: Sequence[Record], scope: Mapping[str, Any], stored: str | None = None) -> Record | None:
     """Return rank-1 on unaltered sequences, if possible stored in the same format."""
     found = select(records, attack="none", metric="rank1", **scope)
@@ -134,9 +192,14 @@ def natural_of(records: Sequence[Record], scope: Mapping[str, Any], stored: str 
 
 
 def control_of(records: Sequence[Record], attacked: Record) -> Record | None:
-    """Return the matched random control of an attack's record: same budget, storage, goal and probes."""
+    """Return the control of an attack's record, see ``CONTROLS``: same budget, storage, goal and probes."""
+    return _beside(records, attacked, CONTROLS.get(attacked["attack"], "random"))
+
+
+def _beside(records: Sequence[Record], record: Record, attack: str) -> Record | None:
+    """Return the record that differs from another only in its attack."""
     keys = ("metric", "norm", "budget", "stored", "goal", "condition", "view")
-    found = select(records, attack="random", **{key: attacked[key] for key in keys})
+    found = select(records, attack=attack, **{key: record[key] for key in keys})
     return found[0] if found else None
 
 
@@ -152,6 +215,18 @@ def strongest(records: Sequence[Record], scope: Mapping[str, Any], goal: str, st
         return min(ranked, key=lambda r: (r["value"], _size(r)))
     succeeded = [r for r in found if r["metric"] == "success"]
     return min(succeeded, key=lambda r: (-r["value"], _size(r)), default=None)
+
+
+def smallest_sparse(
+    records: Sequence[Record], scope: Mapping[str, Any], attack: str = "temporal-sparse"
+) -> Record | None:
+    """Return rank-1 under the temporal sparse attack at its smallest share of frames, altered before inserted."""
+    found = [
+        r
+        for r in select(records, attack=attack, goal="nontargeted", metric="rank1", **scope)
+        if r["norm"] in SHARES and r["budget"] is not None
+    ]
+    return min(found, key=lambda r: (SHARES.index(r["norm"]), r["stored"] != "binary", r["budget"]), default=None)
 
 
 def clearly_below(lower: Record, upper: Record) -> bool:
@@ -180,14 +255,22 @@ def overview(records: Sequence[Record]) -> list[Bar]:
             continue
         control = control_of(records, worst)
         if control:
-            bars.append(Bar(label=f"Random control, {_setting(control)}", record=control, kind="control"))
+            bars.append(_labeled(control, "control"))
         same = _same_setting(records, first, stored) if first else None
         # The first format's strongest attack is shown in the others too, beside what is strongest there.
-        for record in (worst,) if same is None or same is worst else (same, worst):
-            label = f"{attack_text(record['attack'])}, {_setting(record)}"
-            bars.append(Bar(label=label, record=record, kind="attack"))
+        bars += [_labeled(r, "attack") for r in ((worst,) if same is None or same is worst else (same, worst))]
         first = first or worst
+    sparse = smallest_sparse(records, scope)
+    if sparse is not None:
+        shown = [_beside(records, sparse, name) for name in (PUBLISHED_CONTROL, CONTROLS["temporal-sparse"])]
+        added = [_labeled(r, "control") for r in shown if r] + [_labeled(sparse, "attack")]
+        bars += [bar for bar in added if all(bar.record is not other.record for other in bars)]
     return bars
+
+
+def _labeled(record: Record, kind: str) -> Bar:
+    name = attack_text(record["attack"])
+    return Bar(label=f"{name[0].upper()}{name[1:]}, {_setting(record)}", record=record, kind=kind)
 
 
 def verdict(
@@ -227,6 +310,7 @@ def group_verdict(records: Sequence[Record], *, chance: float, identities: int |
     if not any(is_attack(r) and measured(r) for r in records):
         return [*sentences, "No attack was measured: these figures say nothing about robustness."]
     first: Record | None = None
+    told: list[Record] = []
     for stored in storage_formats(records):
         worst = strongest(records, scope, "nontargeted", stored)
         if worst is None:
@@ -236,7 +320,9 @@ def group_verdict(records: Sequence[Record], *, chance: float, identities: int |
             sentences.append(_repeated_sentence(records, scope, same))
         if same is not worst:
             sentences += _strongest_sentences(records, scope, worst)
+        told.append(worst)
         first = first or worst
+    sentences += _sparse_sentences(records, scope, told)
     for stored in storage_formats(records):
         aimed = strongest(records, scope, "targeted", stored)
         if aimed is not None:
@@ -277,7 +363,7 @@ def _strongest_sentences(records: Sequence[Record], scope: Mapping[str, Any], wo
         for r in select(records, stored=worst["stored"], goal=worst["goal"], metric=worst["metric"], **scope)
         if is_attack(r)
     }
-    name = f"{attack_text(worst['attack'])} at {budget_text(worst['norm'], worst['budget'])}"
+    name = f"{subject_text(worst['attack'])} at {budget_text(worst['norm'], worst['budget'])}"
     stored, many = stored_text(worst["stored"]), len(tried) > 1
     count = f" of the {len(tried)} attack settings" if many else " attack"
     subject = f"The strongest{count} tried on {stored}, {name},"
@@ -285,7 +371,7 @@ def _strongest_sentences(records: Sequence[Record], scope: Mapping[str, Any], wo
     if worst["metric"] == "success":
         sentence = f"{subject} succeeds on {_figure(worst)} of sequences (n = {worst['n']})"
         if control:
-            sentence += f"; the matched random control on {_figure(control)} (n = {control['n']})"
+            sentence += f"; {_control_text(control)} on {_figure(control)} (n = {control['n']})"
         return [
             f"{sentence}.",
             *_control_remark(worst, control, weaker=control and clearly_below(control, worst)),
@@ -298,7 +384,7 @@ def _strongest_sentences(records: Sequence[Record], scope: Mapping[str, Any], wo
             return [none, f"{sentence}."]
         return [f"{sentence}."]
     if control:
-        sentence += f"; the matched random control leaves it at {_figure(control)} (n = {control['n']})"
+        sentence += f"; {_control_text(control)} leaves it at {_figure(control)} (n = {control['n']})"
     return [
         f"{sentence}.",
         *_control_remark(worst, control, weaker=control and clearly_below(worst, control)),
@@ -309,11 +395,70 @@ def _repeated_sentence(records: Sequence[Record], scope: Mapping[str, Any], same
     natural = natural_of(records, scope, same["stored"])
     subject = (
         f"When the sequences are stored as {stored_text(same['stored'])}, "
-        f"{attack_text(same['attack'])} at {budget_text(same['norm'], same['budget'])}"
+        f"{subject_text(same['attack'])} at {budget_text(same['norm'], same['budget'])}"
     )
     if same["metric"] == "success":
         return f"{subject} succeeds on {_figure(same)} of sequences (n = {same['n']})."
     return f"{subject} {_effect(same, natural)}."
+
+
+def _sparse_sentences(records: Sequence[Record], scope: Mapping[str, Any], told: Sequence[Record]) -> list[str]:
+    """Return what the temporal sparse attack does at its smallest share, and what coherence costs it."""
+    sparse = smallest_sparse(records, scope)
+    if sparse is None:
+        return []
+    control, latents = control_of(records, sparse), _beside(records, sparse, PUBLISHED_CONTROL)
+    natural = natural_of(records, scope, sparse["stored"])
+    # Where it was the strongest attack, only the paper's control is still untold.
+    untold = all(record is not sparse for record in told)
+    beside = " and ".join(
+        f"{_figure(r)} under {_control_text(r)} ({attack_text(r['attack'])}, n = {r['n']})"
+        for r in (control if untold else None, latents)
+        if r
+    )
+    setting = f"on {stored_text(sparse['stored'])} at its smallest share, "
+    setting += budget_text(sparse["norm"], sparse["budget"])
+    sentences = []
+    if untold:
+        sentence = f"The temporal sparse attack {setting}, {_effect(sparse, natural)}"
+        sentences.append(f"{sentence}; it is {beside}." if beside else f"{sentence}.")
+        if natural is None or clearly_below(sparse, natural):
+            sentences += _control_remark(sparse, control, weaker=control and clearly_below(sparse, control))
+    elif beside:
+        sentences.append(f"Beside the temporal sparse attack {setting}, rank-1 is {beside}.")
+    return sentences + _coherence_sentences(records, scope, sparse)
+
+
+def _coherence_sentences(records: Sequence[Record], scope: Mapping[str, Any], sparse: Record) -> list[str]:
+    keys = ("norm", "budget", "stored", "goal")
+    same = {key: sparse[key] for key in keys} | dict(scope)
+
+    def find(metric: str, variant: str = "") -> Record | None:
+        return next(iter(select(records, attack=f"temporal-sparse{variant}", metric=metric, **same)), None)
+
+    near, far, stood = find("overlap", "-coherent"), find("overlap"), find("overlap_before")
+    if near is None or far is None:
+        return []
+    sentence = (
+        f"Kept near their neighbors, its frames overlap them by {_percent(near)}, else by {_percent(far)} "
+        f"(n = {near['n']}{f'; the frames that stood there by {_percent(stood)}' if stood else ''})"
+    )
+    won, free = find("success", "-coherent"), find("success")
+    if won and free:
+        sentence += (
+            f"; the attack then succeeds on {_figure(won)} of sequences (n = {won['n']}), "
+            f"else on {_figure(free)} (n = {free['n']})"
+        )
+    return [f"{sentence}."]
+
+
+def _control_text(control: Record) -> str:
+    return "the paper's control" if control["attack"] == PUBLISHED_CONTROL else "the matched random control"
+
+
+def _percent(record: Record) -> str:
+    interval = interval_text(record)
+    return f"{record['value']:.1f} %" + (f" {interval}" if interval else "")
 
 
 def _effect(attacked: Record, natural: Record | None) -> str:
@@ -331,13 +476,13 @@ def _effect(attacked: Record, natural: Record | None) -> str:
 def _targeted_sentences(records: Sequence[Record], aimed: Record, chance: float) -> list[str]:
     control = control_of(records, aimed)
     sentence = (
-        f"False-accept risk: aimed at a chosen other person, {attack_text(aimed['attack'])} at "
+        f"False-accept risk: aimed at a chosen other person, {subject_text(aimed['attack'])} at "
         f"{budget_text(aimed['norm'], aimed['budget'])} stored as {stored_text(aimed['stored'])} "
         f"is identified as that person in {_figure(aimed)} of sequences "
         f"(n = {aimed['n']}; guessing gives {chance:.3g} %)"
     )
     if control:
-        sentence += f"; the matched random control in {_figure(control)} (n = {control['n']})"
+        sentence += f"; {_control_text(control)} in {_figure(control)} (n = {control['n']})"
     sentences = [f"{sentence}."]
     if not has_interval(aimed) or aimed["low"] <= chance:
         return [*sentences, "That is not clearly more than guessing."]
@@ -380,7 +525,8 @@ def _place(scope: Mapping[str, Any]) -> str:
     return condition if scope["view"] == "all" else f"{condition}, view {scope['view']}°"
 
 
-def _size(record: Record) -> tuple[float, str, bool, str]:
-    """Order by budget; of equals PGD, the attack that the most formats are measured with."""
+def _size(record: Record) -> tuple[tuple[int, str], float, bool, str]:
+    """Order by norm and budget; of equals PGD, the attack that the most formats are measured with."""
     budget = record["budget"]
-    return (math.inf if budget is None else budget, str(record["norm"]), record["attack"] != "pgd", record["attack"])
+    size = math.inf if budget is None else budget
+    return (norm_rank(str(record["norm"])), size, record["attack"] != "pgd", record["attack"])

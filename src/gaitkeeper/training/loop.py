@@ -81,6 +81,17 @@ def build(settings: TrainSettings, classes: int) -> Recognizer:
     return network(channels=channels, embedding=embedding, classes=classes)
 
 
+def check_settings(path: Path, there: str, here: str) -> None:
+    """Raise a GaitkeeperError that names what differs unless a checkpoint's settings, as JSON, are the run's."""
+    if there == here:
+        return
+    old, new = json.loads(there), json.loads(here)
+    differ = [f"{k} {old.get(k)} instead of {new[k]}" for k in new if old.get(k) != new[k]]
+    raise GaitkeeperError(
+        f"{path}: belongs to a run with other settings ({', '.join(differ)}); train into another folder"
+    )
+
+
 class _Run:
     """Network, losses, optimizer and schedule of one run."""
 
@@ -119,12 +130,7 @@ class _Run:
 
     def restore(self, path: Path, fingerprint: str) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["settings"] != fingerprint:
-            there, here = json.loads(state["settings"]), json.loads(fingerprint)
-            differ = [f"{k} {there.get(k)} instead of {here[k]}" for k in here if there.get(k) != here[k]]
-            raise GaitkeeperError(
-                f"{path}: belongs to a run with other settings ({', '.join(differ)}); train into another folder"
-            )
+        check_settings(path, state["settings"], fingerprint)
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.iteration = state["iteration"]

@@ -15,6 +15,7 @@ from gaitkeeper.audit.verdict import (
     budget_text,
     has_interval,
     interval_text,
+    is_control,
     measured,
     stored_text,
 )
@@ -25,10 +26,24 @@ METRICS = {
     "linf": "L∞ distance",
     "l2": "L2 distance",
     "changed": "pixels changed, %",
+    "frames": "frames changed",
     "forwards": "forward passes",
     "backwards": "backward passes",
+    "overlap": "overlap, %",
+    "overlap_before": "overlap before, %",
+    "critic": "critic, %",
+    "realism": "realism, %",
+    "single": "in one piece, %",
+    "transfer": "transfer: rank-1, %",
+    "transfer-success": "transfer: success, %",
 }
-_PERCENT = ("rank1", "success", "changed")
+APPEARANCE = ("overlap", "overlap_before", "critic", "realism", "single")
+"""Metrics of how the set frames look."""
+
+TRANSFER = ("transfer", "transfer-success")
+"""Metrics of what another recognizer, the record's ``judge``, makes of the same sequences."""
+
+_PERCENT = ("rank1", "success", "changed", *APPEARANCE, *TRANSFER)
 
 
 def page(**content: Any) -> str:
@@ -46,9 +61,13 @@ def page(**content: Any) -> str:
         value=_value,
         interval=_interval,
         attack=attack_text,
+        control=is_control,
         stored=stored_text,
         budget=lambda record: budget_text(record["norm"], record["budget"]),
         metric=lambda name: METRICS.get(name, name),
+        condition=lambda name: "all conditions" if name == "all" else name,
+        view=lambda view: view if isinstance(view, str) else f"{view}°",
+        ns=lambda records: " and ".join(dict.fromkeys(str(r["n"]) for r in records if r)),
     )
     return environment.get_template("report.html").render(**content)
 
@@ -83,7 +102,8 @@ def plain(value: object) -> str:
 
 def unbroken(sentence: str) -> str:
     """Keep figures in one line: "92.1 % [88.5, 94.6]" and "n = 300" are never broken."""
-    sentence = re.sub(r"\[[\d., -]+\]|n = \d+|L∞ [\d./]+", lambda m: m[0].replace(" ", "\u00a0"), sentence)
+    figures = r"\[[\d., -]+\]|n = \d+|L∞ [\d./]+|\d+/\d+ of the frames"
+    sentence = re.sub(figures, lambda m: m[0].replace(" ", "\u00a0"), sentence)
     return re.sub(r"(\d) %( \[)?", lambda m: m[0].replace(" ", "\u00a0"), sentence)
 
 

@@ -1,0 +1,1 @@
+"""Generators of movements, and the critics that tell theirs from recorded ones."""
