@@ -21,8 +21,8 @@ SMALLER = {
     "audit": f"{PEOPLE} --views 54 90 --probes 1 --grid.linf 16 --grid.l2 --grid.targeted-linf --grid.steps 2 "
     "--grid.sparse.altered 0.1 --grid.sparse.steps 2 --grid.sparse.pixel-steps 2 --device cpu",
     "reproduce": "--quick --subjects 075 076 077 078 --frames 10 --probes 1 --steps 2 --device cpu",
-    "train-generator": "--iterations 2 --judge-steps 2 --critic-steps 1 --width 2 --batch 4 --last-subject 2 --frames 2 "
-    "--device cpu",
+    "train-generator": "--iterations 2 --judge-steps 2 --critic-steps 1 --width 2 --batch 4 --last-subject 2 "
+    "--frames 2 --device cpu",
     "generator": "--count 20 --device cpu",
     "train": "--iterations 2 --last-subject 4 --identities 2 --sequences 2 --channels 2 2 4 --embedding 4 --device cpu",
 }

@@ -324,7 +324,7 @@ def attack(
             frames for altered and inserted (default 1/40).
         stored: 8-bit or binary silhouettes; default binary for altered and inserted, else 8-bit.
         straight_through: attack through the rounding; generated frames always are.
-        steps: of the attack; default 50 where frames are generated, else 10.
+        steps: of the attack; default 40 where frames are generated, else 10.
         restarts: of PGD.
         coherent: generated frames start from the clip's own and stay near their neighbors.
         where: which frames are altered, or where they are inserted.
@@ -341,7 +341,7 @@ def attack(
     if budget is None:
         budget = 1 / 40 if sparse else 16
     if steps is None:
-        steps = 50 if generated else 10
+        steps = 40 if generated else 10
     cell = Cell(
         attack=name,
         goal=goal,
@@ -403,7 +403,7 @@ def audit(
 
 
 QUICK = GridSettings(
-    linf=(4, 16), l2=(), targeted_linf=(16,), sparse=SparseSettings(altered=(1 / 20, 1 / 10), steps=30)
+    linf=(4, 16), l2=(), targeted_linf=(16,), sparse=SparseSettings(altered=(1 / 20, 1 / 10), steps=20, pixel_steps=10)
 )
 """The grid of a quick audit."""
 

@@ -1,7 +1,7 @@
 """Random streams by name: what is drawn for one purpose never shifts what is drawn for another."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,9 +22,6 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 class SampleStreams:
     """One random stream a sample of a batch, so that batching and order do not change a draw.
 
-    Each call draws from a stream of its own: how much one draw takes, which may depend on the longest sample of a
-    batch, does not move the next.
-
     Args:
         seed: the experiment's seed.
         keys: what identifies each sample, one entry each.
@@ -32,6 +29,8 @@ class SampleStreams:
 
     def __init__(self, seed: int, keys: Sequence[str | int]) -> None:
         self._generators = [stream(seed, "sample", key) for key in keys]
+        self._lengths: list[int] | None = None
+        self._axis = 0
 
     def __len__(self) -> int:
         return len(self._generators)
@@ -40,12 +39,39 @@ class SampleStreams:
         """Return the streams of some samples; they go on where they are (shared, not copied)."""
         chosen = SampleStreams(0, ())
         chosen._generators = [self._generators[int(i)] for i in indices]
+        chosen._lengths = None if self._lengths is None else [self._lengths[int(i)] for i in indices]
+        chosen._axis = self._axis
         return chosen
+
+    def within(self, lengths: Sequence[int], axis: int) -> "SampleStreams":
+        """Return the streams, drawing only what is valid of padded samples and zeros for the padding.
+
+        What a sample draws then does not depend on the longest sample of its batch.
+
+        Args:
+            lengths: valid entries of each sample.
+            axis: of drawn shapes, the samples' own axis left out, along which they are counted; shapes of fewer
+                axes are drawn whole.
+        """
+        bounded = self.select(range(len(self)))
+        bounded._lengths, bounded._axis = [int(length) for length in lengths], axis
+        return bounded
 
     def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> np.ndarray:
         """Draw float64 of shape ``(samples, *shape)`` uniformly from [low, high)."""
-        return np.stack([g.spawn(1)[0].uniform(low, high, tuple(shape)) for g in self._generators])
+        return self._draw(tuple(shape), lambda g, size: g.uniform(low, high, size))
 
     def normal(self, shape: Sequence[int]) -> np.ndarray:
         """Draw standard normal float64 of shape ``(samples, *shape)``."""
-        return np.stack([g.spawn(1)[0].standard_normal(tuple(shape)) for g in self._generators])
+        return self._draw(tuple(shape), lambda g, size: g.standard_normal(size))
+
+    def _draw(
+        self, shape: tuple[int, ...], draw: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+    ) -> np.ndarray:
+        if self._lengths is None or len(shape) <= self._axis:
+            return np.stack([draw(g, shape) for g in self._generators])
+        before, after = shape[: self._axis], shape[self._axis + 1 :]
+        drawn = np.zeros((len(self), *shape))
+        for place, g, length in zip(drawn, self._generators, self._lengths, strict=True):
+            place[(*(slice(None) for _ in before), slice(length))] = draw(g, (*before, length, *after))
+        return drawn

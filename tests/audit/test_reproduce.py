@@ -16,7 +16,7 @@ from gaitkeeper.audit.reproduction import MISSING, figure_text
 from gaitkeeper.errors import DataError, GaitkeeperError, WeightsError
 from gaitkeeper.models.gait.gaitset import GaitSet
 from gaitkeeper.models.generators.wgan_gp import Critic, Generator
-from gaitkeeper.models.weights import save_state
+from gaitkeeper.models.weights import SHIPPED, save_state
 from tests.figures import drawn_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,8 @@ def test_cells_are_unlike_each_other_and_follow_their_natural_and_control():
 
 def test_a_full_reproduction_has_the_papers_people_shares_and_steps():
     parts = {part.name: part for part in parts_of(ReproduceSettings())}
-    assert list(parts) == ["alteration", "cross-database", "published", "insertion"]
+    assert list(parts) == ["alteration", "cross-database", "published", "transfer", "insertion"]
+    assert parts["transfer"].settings.model == tuple(SHIPPED)
     for name, share in (("alteration", 100), ("published", 20), ("insertion", 50)):
         assert parts[name].settings.probes == share
         assert parts[name].settings.subjects == tuple(f"{number:03d}" for number in range(75, 125))

@@ -141,6 +141,7 @@ class Plan:
         restarts: how often the samples that have not succeeded begin anew.
         decay: momentum over L1-normalized gradients; None uses the bare gradient.
         directions: follow the gradient, or one random direction a restart.
+        keep: the best point met, or the last one, which asks the victim nothing on the way.
     """
 
     steps: int
@@ -149,10 +150,13 @@ class Plan:
     restarts: int = 1
     decay: float | None = None
     directions: Directions = "gradient"
+    keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.restarts < 1 or not self.step_size >= 0:
             raise ValueError(f"expected steps >= 0, restarts >= 1 and step_size >= 0, got {self}")
+        if self.keep == "last" and (self.directions == "gradient" or self.restarts > 1):
+            raise ValueError("only a single run in a random direction can keep its last point unseen")
 
 
 class _Search:
@@ -238,6 +242,8 @@ def descend(
     if not len(motion):
         raise DataError("expected at least one sample, got an empty motion")
     motion = motion.with_data(victim.domain.harden(motion.data.detach()))
+    if motion.lengths is not None:
+        streams = streams.within(motion.lengths.tolist(), victim.domain.axis("t") - 1)
     with torch.no_grad():
         search = _Search(victim, motion, goal)
         for _ in range(plan.restarts):
@@ -264,39 +270,54 @@ def _run(
         draws = streams.select(active.tolist()).normal(values.shape[1:])
         drift = torch.as_tensor(draws, dtype=values.dtype, device=values.device)
     for step in range(plan.steps + 1):
-        goal = search.goal.select(active)
         last = step == plan.steps
-        needs_gradient = plan.directions == "gradient" and not last
-        with torch.set_grad_enabled(needs_gradient):
-            leaf = values.detach().requires_grad_(needs_gradient)
-            rendered = variables.render(leaf, own)
-            outputs = search.victim(rendered)
-            losses = goal.loss(outputs)
-            if penalty is not None:
-                losses = losses + penalty(rendered)
-            total = losses.sum()
-        search.forwards[active] += 1
-        if not torch.isfinite(losses).all():
-            raise DataError("the victim's outputs are not finite: its weights or its input hold extreme values")
-        held = search.note(
-            active, rendered.data.detach(), losses.detach().to(search.best_loss.dtype), goal.success(outputs)
-        )
-        if last or held.all():
-            return
-        if needs_gradient:
-            (gradient,) = torch.autograd.grad(total, leaf)
-            search.backwards[active] += 1
-        else:
-            gradient = drift
-        if held.any():
-            keep = (~held).nonzero()[:, 0]
-            active, own = active[keep], own.select(keep)
-            values, gradient, momentum, drift = values[keep], gradient[keep], momentum[keep], drift[keep]
+        gradient = drift
+        if last or plan.keep == "best":
+            follow = plan.directions == "gradient" and not last
+            held, found = _look(search, active, own, values, variables, penalty, gradient=follow)
+            if last or held.all():
+                return
+            gradient = drift if found is None else found
+            if held.any():
+                keep = (~held).nonzero()[:, 0]
+                active, own = active[keep], own.select(keep)
+                values, gradient, momentum, drift = values[keep], gradient[keep], momentum[keep], drift[keep]
         if plan.decay is not None:
             size = gradient.flatten(1).abs().sum(1).clamp_min(1e-30)
             gradient = momentum = plan.decay * momentum + gradient / size.reshape(-1, *[1] * (gradient.ndim - 1))
         values = variables.retract(values - plan.step_size * variables.steepest(gradient, own), own)
         search.steps[active] += 1
+
+
+def _look(
+    search: _Search,
+    active: Tensor,
+    own: Motion,
+    values: Tensor,
+    variables: Variables,
+    penalty: Penalty | None,
+    *,
+    gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Run the victim on some samples and note what is found; returns which have succeeded, and the gradient."""
+    goal = search.goal.select(active)
+    with torch.set_grad_enabled(gradient):
+        leaf = values.detach().requires_grad_(gradient)
+        rendered = variables.render(leaf, own)
+        outputs = search.victim(rendered)
+        losses = goal.loss(outputs)
+        if penalty is not None:
+            losses = losses + penalty(rendered)
+        total = losses.sum()
+    search.forwards[active] += 1
+    if not torch.isfinite(losses).all():
+        raise DataError("the victim's outputs are not finite: its weights or its input hold extreme values")
+    noted = losses.detach().to(search.best_loss.dtype)
+    held = search.note(active, rendered.data.detach(), noted, goal.success(outputs))
+    if not gradient or held.all():
+        return held, None
+    search.backwards[active] += 1
+    return held, torch.autograd.grad(total, leaf)[0]
 
 
 def control_of(attack: FGSM | PGD | MIFGSM) -> FGSM | PGD | MIFGSM:

@@ -89,8 +89,9 @@ def place(
     frames = motion.data.shape[1]
     lengths = [frames] * len(motion) if motion.lengths is None else motion.lengths.tolist()
     counts = [frame_count(length, sparsity) for length in lengths]
-    # A sample's places are the first of its draw, so that longer batch mates do not change them.
-    draws = streams.uniform((frames + 1,)) if where == "random" else np.zeros((len(motion), 0))
+    draws = np.zeros((len(motion), 0))
+    if where == "random":
+        draws = streams.within([length + 1 for length in lengths], 0).uniform((frames + 1,))
     chosen = [
         _places(length, count, mode, where, draw) for length, count, draw in zip(lengths, counts, draws, strict=True)
     ]

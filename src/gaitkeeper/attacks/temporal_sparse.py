@@ -149,7 +149,9 @@ class TemporalSparse:
         sphere: keep latents on the sphere of the prior.
         restarts: further starts for the samples that have not yet succeeded.
         straight_through: see :class:`Latents`.
-        directions: follow the gradient, or one random direction (the matched control).
+        directions: follow the gradient, or one random direction.
+        keep: the best point met, or the last one. With random directions the last one is the matched control, which
+            asks the victim nothing, and the best one a random search.
 
     Reference:
         He et al., "Temporal sparse adversarial attack on sequence-based gait recognition", arXiv 2002.09674,
@@ -179,6 +181,7 @@ class TemporalSparse:
     restarts: int = 1
     straight_through: bool = True
     directions: Directions = "gradient"
+    keep: Literal["best", "last"] = "best"
 
     def __call__(self, victim: Recognizer, motion: Motion, goal: Goal, *, streams: SampleStreams) -> Attacked:
         """Attack a batch of silhouette sequences.
@@ -209,7 +212,7 @@ class TemporalSparse:
         )  # fmt: skip
         plan = Plan(
             steps=self.steps, step_size=self.step_size, random_start=True, restarts=self.restarts, decay=self.decay,
-            directions=self.directions,
+            directions=self.directions, keep=self.keep,
         )  # fmt: skip
         found = descend(
             spliced, spliced.frames, goal, variables=variables, streams=streams, plan=plan,

@@ -161,7 +161,7 @@ class Frames:
         axis = domain.axis("t")
         shape = [1] * origin.ndim
         shape[0], shape[axis] = len(origin), origin.shape[axis]
-        lots = _like(streams.uniform((origin.shape[axis],), 0.5, 1.0), origin).reshape(shape)
+        lots = _like(streams.uniform(shape[1:], 0.5, 1.0), origin)
         return draws * self._keep(lots.expand_as(origin), domain)
 
 

@@ -57,6 +57,7 @@ CONTROLS = (
     ("#6a737d", "8 2", "<"),
     ("#98a1aa", "3 1.2", ">"),
     ("#7d8790", "9 2 1 1.5 1 2", "*"),
+    ("#59626b", "1.5 1.5", "d"),
 )
 # Stands for the page's text color and is replaced by `currentColor`, so that charts follow the page's theme.
 _INK = "#010203"

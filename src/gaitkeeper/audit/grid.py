@@ -18,6 +18,7 @@ Name = Literal[
     "temporal-sparse",
     "temporal-sparse-published",
     "random-directions",
+    "random-search",
     "random-latents",
 ]
 Norm = Literal["linf", "l2", "frames", "altered", "inserted"]
@@ -32,8 +33,9 @@ class Cell:
 
     Args:
         attack: ``none`` leaves the sample as it is; ``random`` is the control, matched to PGD and on free frames to
-            MI-FGSM; ``random-directions`` is the one matched to the temporal sparse attack, and ``random-latents``
-            that attack without its steps (the paper's control).
+            MI-FGSM; ``random-directions`` is the one matched to the temporal sparse attack (same start and steps,
+            nothing asked of the recognizer), ``random-search`` takes the best of those steps, and ``random-latents``
+            takes none (the paper's control).
         goal: what the attack is after.
         norm: how its change is bounded; None for ``none``.
         budget: the bound: a change of values in [0, 1] for linf, its Euclidean norm for l2, a number of altered
@@ -105,7 +107,7 @@ class SparseSettings:
     targeted: tuple[float, ...] = (1 / 10,)
     coherent: bool = True
     where: Placement = "first"
-    steps: int = 50
+    steps: int = 40
     pixel_steps: int = 20
 
     def cells(self) -> Iterator[Cell]:
@@ -118,6 +120,8 @@ class SparseSettings:
                 yield replace(cell, attack="random-latents", steps=0)
                 for coherent in (False, True) if self.coherent and norm == "altered" else (False,):
                     yield replace(cell, attack="random-directions", coherent=coherent)
+                    if not coherent:
+                        yield replace(cell, attack="random-search")
                     yield replace(cell, attack="temporal-sparse", coherent=coherent)
                 if norm == "altered":
                     yield replace(cell, attack="random", steps=self.pixel_steps)

@@ -49,7 +49,7 @@ class ReproduceSettings:
         quick: few people, probes, shares and steps: to see that it runs, not to compare.
     """
 
-    models: tuple[str, ...] = ("gaitset-walkers",)
+    models: tuple[str, ...] = ("gaitset-walkers", "gaitbase-walkers", "gaitpart-walkers")
     transfer: tuple[str, ...] = ()
     generator: str = "walkers"
     data: str | None = None
@@ -58,7 +58,7 @@ class ReproduceSettings:
     probes: int = 100
     frames: int = 40
     batch: int = 25
-    steps: int = 50
+    steps: int = 40
     seed: int = 0
     quick: bool = False
 
@@ -156,6 +156,7 @@ def _nontargeted(settings: ReproduceSettings, norm: Norm) -> Iterator[Cell]:
         cell = _base(settings, norm, share)
         yield replace(cell, attack="random-latents", steps=0)
         yield replace(cell, attack="random-directions")
+        yield replace(cell, attack="random-search")
         yield replace(cell, attack="temporal-sparse")
 
 

@@ -28,8 +28,8 @@ from gaitkeeper.models.weights import SHIPPED, card
 MISSING = "–"
 """Stands in place of what was not measured."""
 
-CONTROLS = ("random-latents", "random-directions")
-"""The paper's control, and the one that takes as many steps as the attack."""
+CONTROLS = ("random-latents", "random-directions", "random-search")
+"""The paper's control, the one that takes as many steps as the attack, and the best of these steps."""
 
 
 def figure_text(record: Record | None, *, count: bool = False) -> str:
@@ -188,7 +188,8 @@ class Reproduction:
         return Table(
             title=f"{where}: nontargeted, frames {norm}, rank-1 in %",
             caption="Random latents are the paper's control; random directions take the attack's start and number of "
-            "steps. The paper draws curves by view and prints no number.",
+            "steps and ask the recognizer nothing; random search keeps the best of these steps. The paper draws curves "
+            "by view and prints no number.",
             columns=(
                 f"share {norm}", "published", "unaltered", *map(attack_text, CONTROLS), attack_text("temporal-sparse"),
                 "n",

@@ -95,7 +95,8 @@ def generated_attack(cell: Cell, gan: SilhouetteGAN) -> TemporalSparse:
         gan=gan,
         sparsity=cell.budget,
         steps=cell.steps,
-        directions="random" if cell.attack == "random-directions" else "gradient",
+        directions="random" if cell.attack.startswith("random-") else "gradient",
+        keep="last" if cell.attack == "random-directions" else "best",
         **coherent,  # type: ignore[arg-type]
     )
 

@@ -13,6 +13,7 @@ ATTACKS = {
     "random": "random control",
     "random-directions": "random directions",
     "random-latents": "random latents",
+    "random-search": "random search",
     "fgsm": "FGSM",
     "pgd": "PGD",
     "mi-fgsm": "MI-FGSM",
@@ -124,7 +125,7 @@ def select(records: Sequence[Record], **wanted: Any) -> list[Record]:
 
 
 def is_control(name: str) -> bool:
-    """Whether an attack's name is that of a control, which takes no notice of the recognizer."""
+    """Whether an attack's name is that of a control, which follows no gradient."""
     return name.startswith("random")
 
 

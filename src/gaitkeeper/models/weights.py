@@ -21,7 +21,11 @@ from gaitkeeper.models.gait.gaitset import GaitSet, from_original, is_original
 from gaitkeeper.models.victim import Victim
 from gaitkeeper.motion.motion import SILHOUETTES
 
-SHIPPED = {"gaitset-walkers": "gaitset-walkers.safetensors"}
+SHIPPED = {
+    "gaitset-walkers": "gaitset-walkers.safetensors",
+    "gaitbase-walkers": "gaitbase-walkers.safetensors",
+    "gaitpart-walkers": "gaitpart-walkers.safetensors",
+}
 """Weights in the package, by the name that ``--model`` takes."""
 
 
