@@ -202,6 +202,24 @@ def test_the_control_starts_alike_and_steps_as_far(gan, identifier, sphere):
     assert losses["gradient"].mean() < losses["random"].mean()
 
 
+def test_the_control_ends_where_its_direction_leads_and_asks_nothing_on_the_way(gan, identifier):
+    motion, asked = silhouettes(), Recording.of(gan)
+    goal = away(identifier, motion)
+    walk = TemporalSparse(gan=asked, sparsity=1 / 3, steps=5, directions="random", realism=0.0)
+    searched = walk(identifier, motion, goal, streams=streams())
+    path, asked.asked = asked.asked, []
+    ended = replace(walk, keep="last")(identifier, motion, goal, streams=streams())
+    assert len(path) == 6
+    assert len(asked.asked) == 1
+    torch.testing.assert_close(asked.asked[0], path[-1])
+    assert ended.forwards.tolist() == [3] * 4
+    assert ended.steps.tolist() == [5] * 4
+    assert (searched.loss <= ended.loss).all()
+    assert (searched.loss < ended.loss).any()
+    with pytest.raises(ValueError, match="last point unseen"):
+        replace(walk, directions="gradient", keep="last")(identifier, motion, goal, streams=streams())
+
+
 def with_quantiles(gan, low, high):
     quantiles = tuple(np.linspace(low, high, 101).tolist())
     scored = (ScoredCritic(critic.module, quantiles) for critic in (gan.critic, gan.judge))

@@ -267,7 +267,7 @@ class Reproduction:
                     "view": "all",
                     "metric": "rank1",
                 }
-                names = ("none", "none", "none") if share is None else ("temporal-sparse", *CONTROLS)
+                names = ("none",) * (1 + len(CONTROLS)) if share is None else ("temporal-sparse", *CONTROLS)
                 found, *controls = (self.first("cross-database", attack=name, budget=share, **scope) for name in names)
                 cells = (
                     printed_text(TABLE_4.value(share or 0.0, column)),
