@@ -33,6 +33,7 @@ from gaitkeeper.training.settings import TrainSettings
 if TYPE_CHECKING:
     from gaitkeeper.audit.recognition import Record
     from gaitkeeper.audit.report import Table
+    from gaitkeeper.datasets.base import Sequences
 
 Positional = tyro.conf.Positional
 
@@ -159,18 +160,22 @@ def train(
         device: cpu, cuda or auto.
         settings: of the run.
     """
-    from gaitkeeper.datasets.base import Sequences
-    from gaitkeeper.datasets.open import open_sequences
-    from gaitkeeper.datasets.walkers import WalkerSequences
     from gaitkeeper.training.loop import train as run
 
-    subjects = range(settings.first_subject, settings.last_subject + 1)
-    source: Sequences = (
-        WalkerSequences(settings.population, subjects=subjects) if data is None else open_sequences(data)
-    )
     with _progress() as progress:
-        weights = run(settings, source, out, device=_device(device), progress=progress)
+        weights = run(settings, _training_data(data, settings), out, device=_device(device), progress=progress)
     print(f"weights: {weights}")
+
+
+def _training_data(data: Path | None, settings: TrainSettings | GeneratorSettings) -> Sequences:
+    """Return the sequences of a folder, or those of the walkers that the settings name."""
+    from gaitkeeper.datasets.open import open_sequences
+    from gaitkeeper.datasets.walkers import WalkerSequences
+
+    if data is not None:
+        return open_sequences(data)
+    subjects = range(settings.first_subject, settings.last_subject + 1)
+    return WalkerSequences(settings.population, subjects=subjects)
 
 
 def train_generator(
@@ -189,17 +194,10 @@ def train_generator(
         device: cpu, cuda or auto.
         settings: of the run.
     """
-    from gaitkeeper.datasets.base import Sequences
-    from gaitkeeper.datasets.open import open_sequences
-    from gaitkeeper.datasets.walkers import WalkerSequences
     from gaitkeeper.training.gan import train_generator as run
 
-    subjects = range(settings.first_subject, settings.last_subject + 1)
-    source: Sequences = (
-        WalkerSequences(settings.population, subjects=subjects) if data is None else open_sequences(data)
-    )
     with _progress() as progress:
-        folder = run(settings, source, out, device=_device(device), progress=progress)
+        folder = run(settings, _training_data(data, settings), out, device=_device(device), progress=progress)
     print(f"generator: {folder}")
 
 
