@@ -101,9 +101,13 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
     if faults:
         shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
         raise WeightsError(f"{source}: does not fit {type(module).__name__}: {shown}")
-    if any(weight.is_meta for weight in module.parameters()):
-        module.to_empty(device="cpu")
-    module.load_state_dict(state)
+    # Assigning keeps buffers that are not in the state, which giving a meta network memory would not.
+    missing = any(weight.is_meta for weight in module.parameters())
+    fitting = {key: value.to(own[key].dtype).clone() for key, value in state.items()} if missing else state
+    try:
+        module.load_state_dict(fitting, assign=missing)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from None
 
 
 def for_convolutions(module: nn.Module) -> nn.Module:
