@@ -1,0 +1,1 @@
+"""Skeleton action recognition networks, one file a family."""
