@@ -39,10 +39,9 @@ def summarize(rows: Sequence[Row]) -> list[Record]:
             if view != "all":
                 continue
             for metric in MEASURES:
-                factor = 100 if metric in SHARES else 1
-                values = [factor * r[metric] for r in part if r.get(metric) is not None]
+                values = [r[metric] for r in part if r.get(metric) is not None]
                 if values:
-                    records.append(record(values, percent=False, **where, metric=metric))
+                    records.append(record(values, percent=metric in SHARES, **where, metric=metric))
         for condition, members_of in by_condition(members).items():
             records += transfer_records(members_of, {**names, "condition": condition, "view": "all"})
     return records
