@@ -248,12 +248,17 @@ def test_the_judge_is_never_asked(gan, identifier):
     def refuse(*args):
         raise AssertionError("an attack asked the judge")
 
-    motion = silhouettes()
+    motion, scored = silhouettes(), []
     asked = with_quantiles(gan, -2, 2)
-    handle = asked.judge.module.register_forward_pre_hook(refuse)
+    hooks = [
+        asked.judge.module.register_forward_pre_hook(refuse),
+        asked.critic.module.register_forward_pre_hook(lambda *args: scored.append(args)),
+    ]
     done = published(asked, sparsity=1 / 3)
     replace(done, steps=2, coherence=1.0)(identifier, motion, away(identifier, motion), streams=streams())
-    handle.remove()
+    for hook in hooks:
+        hook.remove()
+    assert scored
 
 
 def overlap(motion, done):

@@ -70,6 +70,18 @@ class Slots:
         mask = torch.zeros(self.motion.data.shape[:2], dtype=torch.bool, device=self.index.device)
         return mask.scatter(1, self.index, True)
 
+    def filled(self, frames: Tensor, rows: Tensor) -> Motion:
+        """Return some of the sequences with their frames set; differentiable.
+
+        Args:
+            frames: ``(n, k, ...)``.
+            rows: ``(n,)`` which sequences.
+        """
+        motion = self.motion.select(rows)
+        sample, entry = self.valid[rows].nonzero(as_tuple=True)
+        at = self.index[rows][sample, entry]
+        return motion.with_data(motion.data.index_put((sample, at), frames[sample, entry].to(motion.data)))
+
 
 def place(
     motion: Motion, sparsity: float, *, mode: Mode = "alter", where: Placement = "first", streams: SampleStreams
@@ -203,11 +215,7 @@ class Spliced:
 
     def whole(self, motion: Motion) -> Motion:
         """Return the sequences with these frames set; differentiable."""
-        rows = motion.extras[ROW]
-        whole = self.slots.motion.select(rows)
-        sample, entry = self.slots.valid[rows].nonzero(as_tuple=True)
-        at = self.slots.index[rows][sample, entry]
-        return whole.with_data(whole.data.index_put((sample, at), motion.data[sample, entry].to(whole.data)))
+        return self.slots.filled(motion.data, motion.extras[ROW])
 
     def conclude(self, found: Attacked, goal: Goal) -> Attacked:
         """Return the outcome for whole sequences: as stored, decided by a fresh forward pass of the recognizer.

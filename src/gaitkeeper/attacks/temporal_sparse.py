@@ -108,13 +108,10 @@ def neighbor_overlap(frames: Tensor, slots: Slots, rows: Tensor) -> Tensor:
     Returns:
         ``(n,)``, the mean over set frames and their one or two neighbors in the sequence as attacked.
     """
-    motion = slots.motion.select(rows)
-    index, valid = slots.index[rows], slots.valid[rows]
-    sample, entry = valid.nonzero(as_tuple=True)
-    whole = motion.data.index_put((sample, index[sample, entry]), frames[sample, entry].to(motion.data))
-    length = (
-        torch.full((len(whole),), whole.shape[1], device=whole.device) if motion.lengths is None else motion.lengths
-    )
+    motion = slots.filled(frames, rows)
+    index, valid, whole = slots.index[rows], slots.valid[rows], motion.data
+    full = torch.full((len(whole),), whole.shape[1], device=whole.device)
+    length = full if motion.lengths is None else motion.lengths
     total = counted = torch.zeros(len(whole), dtype=whole.dtype, device=whole.device)
     every = torch.arange(len(whole), device=whole.device)[:, None]
     for step in (-1, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ def from_released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_OLD_UNIT.sub(r"\1.", key).replace(".conv_res.", ".down."): value for key, value in state.items()}
 
 
-class _GraphUnit(nn.Module):
+class _GraphUnit(nn.Module, ABC):
     """What both graph units have in common: affinities of joints, one convolution a subset, a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, matrices: Matrix, reduction: int) -> None:
@@ -62,9 +63,9 @@ class _GraphUnit(nn.Module):
         other = self.conv_b[subset](x).flatten(1, 2)
         return one.mT @ other / one.shape[1]
 
+    @abstractmethod
     def edges(self, x: Tensor) -> list[Tensor]:
         """Return the graph of each subset, ``(n, v, v)``, for features ``(n, c, t, v)``."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, inputs, t, v)`` to ``(n, outputs, t, v)``."""
