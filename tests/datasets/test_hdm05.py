@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from gaitkeeper.datasets.asf import find_asf, read_amc
 from gaitkeeper.datasets.base import load_usable
 from gaitkeeper.datasets.hdm05 import CLASSES_11, CLASSES_65, Hdm05
-from gaitkeeper.datasets.mocap import find_asf, read_amc
 from gaitkeeper.errors import DataError
 from gaitkeeper.motion.kinematics import bone_lengths, place_bones, resample
 from gaitkeeper.motion.skeletons import HDM05_25, HDM05_25_RETARGETED

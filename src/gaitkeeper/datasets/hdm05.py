@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from gaitkeeper.datasets.mocap import Chain, find_asf, read_amc, read_asf
+from gaitkeeper.datasets.asf import find_asf, read_amc, read_asf
+from gaitkeeper.datasets.mocap import Chain
 from gaitkeeper.errors import DataError
 from gaitkeeper.motion.skeletons import HDM05_25
 

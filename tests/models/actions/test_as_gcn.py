@@ -1,27 +1,17 @@
-"""AS-GCN and its inference module: official outputs, what every network promises, links and predictions."""
-
-import sys
+"""AS-GCN and its inference module: official outputs, links and predictions."""
 
 import pytest
 import torch
 
 from gaitkeeper.errors import DataError, WeightsError
-from gaitkeeper.models.actions.as_gcn import ASGCN, ActionalASGCN, ActionalInference
-from gaitkeeper.models.actions.graphs import HDM05_25, NTU25_TIPS_AT_HANDS
+from gaitkeeper.models.actions.as_gcn import ASGCN, ActionalASGCN
+from gaitkeeper.models.actions.as_gcn_inference import ActionalInference
+from gaitkeeper.models.actions.graphs import NTU25_TIPS_AT_HANDS
 from gaitkeeper.models.weights import load_strictly
-from tests.models.actions import check_promises, parameters, settled, skeletons
+from tests.models.actions import parameters, settled, skeletons
 
 NARROW = {"classes": 5, "widths": (4, 4, 6), "strides": (1, 1, 2), "recon_width": 4}
 SMALL = {"frames": 6, "width": 8}
-
-
-@pytest.fixture(scope="module")
-def packs(shared):
-    sys.path.insert(0, str(shared / "conformance"))
-    import check_example
-
-    yield check_example
-    sys.path.remove(str(shared / "conformance"))
 
 
 def test_official_keys_outputs_and_gradients(packs):
@@ -33,13 +23,6 @@ def test_official_keys_outputs_and_gradients(packs):
 
 def test_inference_module_has_official_keys_outputs_and_gradients(packs):
     assert packs.check("as_gcn_aim", ActionalInference)
-
-
-@pytest.mark.parametrize(
-    ("graph", "persons"), [({}, 2), ({"graph": HDM05_25}, 1), ({"max_hop": 2, "actional_weight": 0.9}, 2)]
-)
-def test_promises(graph, persons):
-    check_promises(lambda: ActionalASGCN(ASGCN(**NARROW, **graph), ActionalInference(**SMALL)), m=persons)
 
 
 def test_published_sizes():

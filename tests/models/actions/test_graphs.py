@@ -1,7 +1,5 @@
 """Adjacency matrices against the published ones: whole where a pack has them, by their sums where facts have those."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -23,15 +21,6 @@ from gaitkeeper.models.actions.graphs import (
     split_then_normalized,
     windowed,
 )
-
-
-@pytest.fixture(scope="module")
-def packs(shared):
-    sys.path.insert(0, str(shared / "conformance"))
-    import check_example
-
-    yield check_example
-    sys.path.remove(str(shared / "conformance"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """HRNN: hierarchy, lengths, absent persons and preparation."""
 
-import copy
 from itertools import chain
 
 import pytest
@@ -11,7 +10,6 @@ from gaitkeeper.errors import DataError
 from gaitkeeper.models.actions.graphs import HDM05_25, NTU25
 from gaitkeeper.models.actions.hrnn import HDM05_25_PARTS, HRNN, NTU25_PARTS, prepare
 from gaitkeeper.models.victim import Victim
-from gaitkeeper.models.weights import load_strictly
 from gaitkeeper.motion.motion import Domain, Motion
 
 SKELETONS = Domain(
@@ -42,17 +40,6 @@ def test_the_parts_hold_every_joint_once_and_hang_together(parts, graph):
         assert len(bones) == len(part) - 1
 
 
-def test_shape_gradient_and_single_clips(network):
-    x = clips().requires_grad_(True)
-    out = network(x)
-    assert out.shape == (3, 7)
-    (gradient,) = torch.autograd.grad(out.square().sum(), x)
-    assert gradient.abs().sum(1).gt(0).all()
-    torch.testing.assert_close(out, torch.cat([network(one[None]) for one in x]), rtol=1e-5, atol=1e-5)
-    double = copy.deepcopy(network).double()(x.double())
-    torch.testing.assert_close(out.double(), double, rtol=1e-3, atol=1e-4)
-
-
 def test_the_hierarchy_has_the_sizes_of_its_levels():
     module = HRNN()
     assert [len(level) for level in module.levels] == [5, 4, 2, 1]
@@ -64,14 +51,6 @@ def test_the_hierarchy_has_the_sizes_of_its_levels():
     ]
     assert [type(level[0]).__name__ for level in module.levels] == ["RNN", "RNN", "RNN", "LSTM"]
     assert module.fc.in_features == 1024
-
-
-def test_a_state_says_how_its_network_is_built_and_loads_strictly(network):
-    with torch.device("meta"):
-        again = HRNN(parts=network.parts, **HRNN.options(network.state_dict()))
-    load_strictly(again, network.state_dict(), "memory")
-    with torch.no_grad():
-        assert torch.equal(again.eval()(clips()), network(clips()))
 
 
 def test_arms_and_legs_meet_only_at_the_top(network):
@@ -122,12 +101,6 @@ def test_both_directions_are_heard(network):
             moved = bodies.clone()
             moved[:, moved_frame] += 1
             assert not torch.equal(network._body(moved, None)[:, seen_frame], frames[:, seen_frame])
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 9, 20, 1), (2, 2, 9, 25, 1), (2, 3, 0, 25, 1), (2, 9, 75)])
-def test_other_shapes_are_named(shape):
-    with pytest.raises(DataError, match=r"c=3, t, v=25, m\), got \(" + ", ".join(map(str, shape))):
-        build()(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(

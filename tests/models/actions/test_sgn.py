@@ -1,8 +1,5 @@
 """SGN: the official network's numbers, and what its sampling of a motion promises."""
 
-import copy
-import sys
-
 import pytest
 import torch
 
@@ -10,6 +7,7 @@ from gaitkeeper.errors import DataError
 from gaitkeeper.models.actions.sgn import SGN, sample
 from gaitkeeper.models.victim import Victim
 from gaitkeeper.motion.motion import Domain, Motion
+from tests.models.actions import parameters, settled
 
 SKELETONS = Domain(
     axes=("c", "t", "v", "m"), shape=(3, None, 25, None), lower=-float("inf"), upper=float("inf"), stored="float32"
@@ -17,24 +15,8 @@ SKELETONS = Domain(
 
 
 @pytest.fixture
-def check(shared):
-    sys.path.insert(0, str(shared / "conformance"))
-    import check_example
-
-    yield check_example.check
-    sys.path.remove(str(shared / "conformance"))
-
-
-@pytest.fixture
 def network():
-    """A narrow network that has seen data and listens to neighbors."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        module = SGN(classes=7, frames=12, width=4)
-        for layer in (module.gcn1, module.gcn2, module.gcn3):
-            torch.nn.init.normal_(layer.w.cnn.weight)
-        module.train()(clips(8))
-    return module.eval()
+    return settled(lambda: SGN(classes=7, frames=12, width=4), clips(8))
 
 
 def clips(n=3, t=12, seed=0):
@@ -45,25 +27,14 @@ def bodies(n=2, t=30, m=2, seed=0):
     return torch.randn(n, 3, t, 25, m, generator=torch.Generator().manual_seed(seed))
 
 
-def test_official_keys_outputs_and_gradients(check):
-    assert check("sgn", SGN)
+def test_official_keys_outputs_and_gradients(packs):
+    assert packs.check("sgn", SGN)
 
 
 @pytest.mark.parametrize(("frames", "count"), [(20, 691_048), (60, 693_608)])
 def test_the_published_number_of_parameters(frames, count):
     with torch.device("meta"):
-        assert sum(weight.numel() for weight in SGN(frames=frames).parameters()) == count
-
-
-def test_shape_gradient_and_single_clips(network):
-    x = clips().requires_grad_(True)
-    out = network(x)
-    assert out.shape == (3, 7)
-    (gradient,) = torch.autograd.grad(out.square().sum(), x)
-    assert gradient.abs().sum(2).gt(0).any(1).all()
-    torch.testing.assert_close(out, torch.cat([network(one[None]) for one in x]), rtol=1e-5, atol=1e-5)
-    double = copy.deepcopy(network).double()(x.double())
-    torch.testing.assert_close(out.double(), double, rtol=1e-3, atol=1e-4)
+        assert parameters(SGN(frames=frames)) == count
 
 
 def test_the_same_clip_gives_the_same_answer_and_order_matters(network):

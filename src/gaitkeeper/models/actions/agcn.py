@@ -17,12 +17,12 @@ from gaitkeeper.models.actions.graphs import NTU25, Graph, Matrix, split_then_no
 from gaitkeeper.models.actions.layers import (
     STRIDES,
     WIDTHS,
+    SkeletonNetwork,
     TemporalUnit,
-    check_skeletons,
+    Unit,
     classifier,
     kaiming,
-    persons_together,
-    pool,
+    shortcut,
     widths_and_strides,
 )
 
@@ -122,23 +122,7 @@ class _AttentiveUnit(_GraphUnit):
         return y * channels[..., None, None] + y
 
 
-class _Unit(nn.Module):
-    """A graph unit, then a temporal one, beside a shortcut."""
-
-    def __init__(self, graph: _GraphUnit, temporal: TemporalUnit, residual: nn.Module | None) -> None:
-        super().__init__()
-        self.gcn1 = graph
-        self.tcn1 = temporal
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.tcn1(self.gcn1(x))
-        if self.residual is not None:
-            out = out + self.residual(x)
-        return functional.relu(out, inplace=True)
-
-
-class AGCN(nn.Module):
+class AGCN(SkeletonNetwork):
     """The network of 2s-AGCN at any width and depth, with the state-dict keys of the released code.
 
     One stream; the paper adds the scores of one on joints and one on bones. Weights under the older names are
@@ -177,21 +161,13 @@ class AGCN(nn.Module):
         kernel: int = 9,
         reduction: int = 4,
     ) -> None:
-        super().__init__()
-        self.graph = graph
-        self.persons = persons
-        self.coordinates = coordinates
-        self.data_bn = nn.BatchNorm1d(persons * graph.joints * coordinates)
+        super().__init__(graph=graph, persons=persons, coordinates=coordinates, depth=len(widths))
         matrices = split_then_normalized(graph)
-        before, self.depth = coordinates, len(widths)
+        before = coordinates
         for index, (width, stride) in enumerate(widths_and_strides(widths, strides)):
-            residual: nn.Module | None = nn.Identity()
-            if index == 0:
-                residual = None
-            elif before != width or stride != 1:
-                residual = TemporalUnit(before, width, 1, stride)
+            residual = shortcut(before, width, stride) if index else None
             graph_unit = self.unit(before, width, matrices, reduction)
-            self.add_module(f"l{index + 1}", _Unit(graph_unit, TemporalUnit(width, width, kernel, stride), residual))
+            self.add_module(f"l{index + 1}", Unit(graph_unit, TemporalUnit(width, width, kernel, stride), residual))
             before = width
         self.fc = classifier(before, classes)
 
@@ -215,18 +191,6 @@ class AGCN(nn.Module):
             "kernel": state["l1.tcn1.conv.weight"].shape[2],
             "reduction": outputs // state["l1.gcn1.conv_a.0.weight"].shape[0],
         }
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits ``(n, classes)`` of skeletons ``(n, coordinates, t, v, persons)``.
-
-        Raises:
-            DataError: another shape.
-        """
-        check_skeletons(x, channels=self.coordinates, joints=self.graph.joints, persons=self.persons)
-        out = persons_together(x, self.data_bn)
-        for index in range(self.depth):
-            out = self.get_submodule(f"l{index + 1}")(out)
-        return self.fc(pool(out, len(x)))
 
 
 class AAGCN(AGCN):

@@ -13,12 +13,11 @@ from gaitkeeper.models.actions.graphs import NTU25, Graph, split_then_normalized
 from gaitkeeper.models.actions.layers import (
     STRIDES,
     WIDTHS,
-    TemporalUnit,
-    check_skeletons,
+    SkeletonNetwork,
+    Unit,
     classifier,
     kaiming,
-    persons_together,
-    pool,
+    shortcut,
     widths_and_strides,
 )
 from gaitkeeper.models.actions.ms_g3d import MultiScaleTemporal
@@ -65,24 +64,7 @@ class _GraphUnit(nn.Module):
         return functional.relu(self.bn(out) + self.down(x))
 
 
-class _Unit(nn.Module):
-    """A graph unit and a temporal unit beside the input."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, adjacency: Tensor, *, first: bool) -> None:
-        super().__init__()
-        self.gcn1 = _GraphUnit(inputs, outputs, adjacency)
-        self.tcn1 = MultiScaleTemporal(outputs, outputs, kernel=5, dilations=(1, 2), stride=stride)
-        self.residual: nn.Module | None = None
-        if not first:
-            changes = inputs != outputs or stride > 1
-            self.residual = TemporalUnit(inputs, outputs, 1, stride) if changes else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.tcn1(self.gcn1(x))
-        return functional.relu(out if self.residual is None else out + self.residual(x))
-
-
-class CTRGCN(nn.Module):
+class CTRGCN(SkeletonNetwork):
     """CTR-GCN at any width and depth, with the official state-dict keys.
 
     Args:
@@ -111,13 +93,14 @@ class CTRGCN(nn.Module):
         widths: Sequence[int] = WIDTHS,
         strides: Sequence[int] = STRIDES,
     ) -> None:
-        super().__init__()
-        self.graph, self.persons, self.coordinates, self.depth = graph, persons, coordinates, len(widths)
+        super().__init__(graph=graph, persons=persons, coordinates=coordinates, depth=len(widths))
         adjacency = torch.from_numpy(split_then_normalized(graph))
-        self.data_bn = nn.BatchNorm1d(persons * coordinates * graph.joints)
         inputs = coordinates
         for index, (outputs, stride) in enumerate(widths_and_strides(widths, strides)):
-            self.add_module(f"l{index + 1}", _Unit(inputs, outputs, stride, adjacency, first=not index))
+            graph_unit = _GraphUnit(inputs, outputs, adjacency)
+            temporal = MultiScaleTemporal(outputs, outputs, kernel=5, dilations=(1, 2), stride=stride)
+            residual = shortcut(inputs, outputs, stride) if index else None
+            self.add_module(f"l{index + 1}", Unit(graph_unit, temporal, residual))
             inputs = outputs
         self.fc = classifier(inputs, classes)
         kaiming(self)
@@ -140,22 +123,3 @@ class CTRGCN(nn.Module):
             "widths": [state[f"l{i + 1}.gcn1.bn.weight"].shape[0] for i in range(depth)],
             "strides": [2 if f"l{i + 1}.residual.conv.weight" in state else 1 for i in range(depth)],
         }
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Recognize clips.
-
-        Args:
-            x: ``(n, c, t, v, m)``; absent persons are 0.
-
-        Returns:
-            Logits ``(n, classes)``.
-
-        Raises:
-            DataError: another rank, or other coordinates, joints or persons than the network's.
-        """
-        check_skeletons(x, channels=self.coordinates, joints=self.graph.joints, persons=self.persons)
-        n = len(x)
-        x = persons_together(x, self.data_bn)
-        for index in range(self.depth):
-            x = self.get_submodule(f"l{index + 1}")(x)
-        return self.fc(pool(x, n))

@@ -1,4 +1,4 @@
-"""What the skeleton networks share: their input, its normalization, graph products, temporal units, pooling."""
+"""What the skeleton networks share: their input, its normalization, graph products, units, pooling."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gaitkeeper.errors import DataError
+from gaitkeeper.models.actions.graphs import Graph
 
 WIDTHS = (64, 64, 64, 64, 128, 128, 128, 256, 256, 256)
 """Channels of the ten units of ST-GCN, which 2s-AGCN, CTR-GCN and DGNN keep."""
@@ -107,17 +108,89 @@ class TemporalUnit(nn.Module):
         outputs: channels out.
         kernel: frames, odd.
         stride: of frames.
+        dilation: frames from one tap to the next.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), (kernel // 2, 0))
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), (padding, 0), (dilation, 1))
         self.bn = nn.BatchNorm2d(outputs)
         kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, inputs, t, v)`` to ``(n, outputs, ceil(t / stride), v)``."""
         return self.bn(self.conv(x))
+
+
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
+    """Return what leads past a unit: nothing done, or a 1x1 convolution where the unit changes channels or frames."""
+    return TemporalUnit(inputs, outputs, 1, stride) if inputs != outputs or stride > 1 else nn.Identity()
+
+
+class Unit(nn.Module):
+    """A graph unit, then a temporal one, beside a shortcut, as 2s-AGCN and its successors name them.
+
+    Args:
+        graph: maps ``(n, c, t, v)`` to ``(n, o, t, v)``.
+        temporal: maps that to ``(n, o, t', v)``.
+        residual: maps the unit's input to ``(n, o, t', v)``; None for no shortcut.
+    """
+
+    def __init__(self, graph: nn.Module, temporal: nn.Module, residual: nn.Module | None) -> None:
+        super().__init__()
+        self.gcn1 = graph
+        self.tcn1 = temporal
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, c, t, v)`` to ``(n, o, t', v)``."""
+        out = self.tcn1(self.gcn1(x))
+        if self.residual is not None:
+            out = out + self.residual(x)
+        return functional.relu(out, inplace=True)
+
+
+class SkeletonNetwork(nn.Module):
+    """A network whose stages follow one another, whose input is normalized and whose output is averaged as a whole.
+
+    Networks of this kind add the stages, ``l1`` and on unless they have a :meth:`stage` of their own, and ``fc``.
+
+    Args:
+        graph: the joints.
+        persons: persons a clip, whom the first normalization tells apart.
+        coordinates: of a joint.
+        depth: stages.
+    """
+
+    fc: nn.Linear
+
+    def __init__(self, *, graph: Graph, persons: int, coordinates: int, depth: int) -> None:
+        super().__init__()
+        self.graph, self.persons, self.coordinates, self.depth = graph, persons, coordinates, depth
+        self.data_bn = nn.BatchNorm1d(persons * coordinates * graph.joints)
+
+    def stage(self, number: int, x: Tensor) -> Tensor:
+        """Apply the stage of a number, from 1, to ``(n * m, c, t, v)``."""
+        return self.get_submodule(f"l{number}")(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Recognize clips.
+
+        Args:
+            x: ``(n, c, t, v, m)``; absent persons are 0.
+
+        Returns:
+            Logits ``(n, classes)``.
+
+        Raises:
+            DataError: another rank, or other coordinates, joints or persons than the network's.
+        """
+        check_skeletons(x, channels=self.coordinates, joints=self.graph.joints, persons=self.persons)
+        out = persons_together(x, self.data_bn)
+        for number in range(1, self.depth + 1):
+            out = self.stage(number, out)
+        return self.fc(pool(out, len(x)))
 
 
 def kaiming(module: nn.Module) -> None:

@@ -10,16 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gaitkeeper.models.actions.graphs import NTU25, Graph, Matrix, multi_scale, neighbors, windowed
-from gaitkeeper.models.actions.layers import TemporalUnit, check_skeletons, persons_together, pool
-
-
-class _DilatedUnit(TemporalUnit):
-    """A temporal unit with frames left out between its taps."""
-
-    def __init__(self, width: int, kernel: int, stride: int, dilation: int) -> None:
-        super().__init__(width, width, kernel, stride)
-        self.conv.dilation = (dilation, 1)
-        self.conv.padding = (dilation * (kernel // 2), 0)
+from gaitkeeper.models.actions.layers import SkeletonNetwork, TemporalUnit, shortcut
 
 
 class MultiScaleTemporal(nn.Module):
@@ -47,7 +38,7 @@ class MultiScaleTemporal(nn.Module):
             return nn.Conv2d(inputs, width, 1), nn.BatchNorm2d(width), nn.ReLU()
 
         self.branches = nn.ModuleList(
-            nn.Sequential(*begin(), _DilatedUnit(width, kernel, stride, dilation)) for dilation in dilations
+            nn.Sequential(*begin(), TemporalUnit(width, width, kernel, stride, dilation)) for dilation in dilations
         )
         pooled = nn.MaxPool2d((3, 1), (stride, 1), (1, 0))
         self.branches.append(nn.Sequential(*begin(), pooled, nn.BatchNorm2d(width)))
@@ -63,8 +54,7 @@ class _Temporal(MultiScaleTemporal):
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, activate: bool = True) -> None:
         super().__init__(inputs, outputs, kernel=3, dilations=(1, 2, 3, 4), stride=stride)
-        changes = inputs != outputs or stride > 1
-        self.residual: nn.Module = TemporalUnit(inputs, outputs, 1, stride) if changes else nn.Identity()
+        self.residual = shortcut(inputs, outputs, stride)
         self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,7 +145,7 @@ class _WindowPaths(nn.Module):
         return out
 
 
-class MSG3D(nn.Module):
+class MSG3D(SkeletonNetwork):
     """MS-G3D at any width, with the official state-dict keys.
 
     Args:
@@ -188,13 +178,11 @@ class MSG3D(nn.Module):
         window_scales: int = 6,
         windows: Sequence[int] = (3, 5),
     ) -> None:
-        super().__init__()
+        super().__init__(graph=graph, persons=persons, coordinates=coordinates, depth=len(widths))
         if not windows or any(window % 2 == 0 for window in windows):
             raise ValueError(f"expected windows of odd numbers of frames, got {tuple(windows)}")
-        self.graph, self.persons, self.coordinates, self.depth = graph, persons, coordinates, len(widths)
         over_joints = multi_scale(neighbors(graph), scales)
         over_windows = [multi_scale(windowed(graph, window), window_scales) for window in windows]
-        self.data_bn = nn.BatchNorm1d(persons * coordinates * graph.joints)
         inputs = coordinates
         for index, outputs in enumerate(widths):
             first = index == 0
@@ -238,22 +226,7 @@ class MSG3D(nn.Module):
             "windows": [columns // joints for _, columns in window_rows],
         }
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Recognize clips.
-
-        Args:
-            x: ``(n, c, t, v, m)``; absent persons are 0.
-
-        Returns:
-            Logits ``(n, classes)``.
-
-        Raises:
-            DataError: another rank, or other coordinates, joints or persons than the network's.
-        """
-        check_skeletons(x, channels=self.coordinates, joints=self.graph.joints, persons=self.persons)
-        n = len(x)
-        x = persons_together(x, self.data_bn)
-        for stage in range(1, self.depth + 1):
-            joints, windows = self.get_submodule(f"sgcn{stage}"), self.get_submodule(f"gcn3d{stage}")
-            x = self.get_submodule(f"tcn{stage}")(functional.relu(joints(x) + windows(x)))
-        return self.fc(pool(x, n))
+    def stage(self, number: int, x: Tensor) -> Tensor:
+        """Apply the paths over joints and over windows, side by side, and a temporal unit to ``(n * m, c, t, v)``."""
+        joints, windows = self.get_submodule(f"sgcn{number}"), self.get_submodule(f"gcn3d{number}")
+        return self.get_submodule(f"tcn{number}")(functional.relu(joints(x) + windows(x)))
