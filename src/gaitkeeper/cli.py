@@ -14,6 +14,7 @@ import tyro
 
 from gaitkeeper import __version__
 from gaitkeeper.audit.grid import (
+    SHARES,
     AuditSettings,
     Cell,
     GoalName,
@@ -322,7 +323,7 @@ def attack(
             frames for altered and inserted (default 1/40).
         stored: 8-bit or binary silhouettes; default binary for altered and inserted, else 8-bit.
         straight_through: attack through the rounding; generated frames always are.
-        steps: of the attack; default 40 where frames are generated, else 10.
+        steps: of the attack; default 40 where frames are generated, 100 as published, else 10.
         restarts: of PGD.
         coherent: generated frames start from the clip's own and stay near their neighbors.
         where: which frames are altered, or where they are inserted.
@@ -335,11 +336,11 @@ def attack(
         raise GaitkeeperError("an attack needs a name other than none and a goal other than natural")
     generated = Cell(attack=name).generated
     norm = norm or ("altered" if generated else "linf")
-    sparse = norm in {"altered", "inserted"}
+    sparse = norm in SHARES
     if budget is None:
         budget = 1 / 40 if sparse else 16
     if steps is None:
-        steps = 40 if generated else 10
+        steps = 100 if name == "temporal-sparse-published" else 40 if generated else 10
     cell = Cell(
         attack=name,
         goal=goal,

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from gaitkeeper import __version__
 from gaitkeeper.attacks.goals import Goal, Nontargeted, Targeted
+from gaitkeeper.audit.cells import attack_of, threat_of
 from gaitkeeper.audit.grid import AuditSettings, Cell, GoalName, StoredName
 from gaitkeeper.audit.present import difference
 from gaitkeeper.audit.recognition import Progress, Record, load_batches
 from gaitkeeper.audit.report import Example, Panel, Picture, Report, write_report
-from gaitkeeper.audit.run import attack_of, threat_of
 from gaitkeeper.audit.verdict import attack_text, budget_text, stored_text
 from gaitkeeper.datasets.base import to_motion
 from gaitkeeper.datasets.protocols import TEST_SUBJECTS

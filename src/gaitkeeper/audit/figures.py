@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
+from gaitkeeper.audit.grid import SHARES
 from gaitkeeper.audit.verdict import (
     ATTACKS,
     NORMS,
     PUBLISHED_CONTROL,
-    SHARES,
     Record,
     amount_text,
     attack_text,

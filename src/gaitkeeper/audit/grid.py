@@ -22,6 +22,9 @@ Name = Literal[
     "random-latents",
 ]
 Norm = Literal["linf", "l2", "frames", "altered", "inserted"]
+SHARES = ("altered", "inserted")
+"""Norms whose budget is a share of a sequence's frames."""
+
 Placement = Literal["first", "random", "spread"]
 GoalName = Literal["natural", "nontargeted", "targeted"]
 StoredName = Literal["uint8", "binary"]
@@ -61,7 +64,7 @@ class Cell:
     where: Placement = "first"
 
     def __post_init__(self) -> None:
-        sparse = self.norm in {"altered", "inserted"}
+        sparse = self.norm in SHARES
         if self.generated and self.norm is not None and not sparse:
             raise GaitkeeperError(
                 f"{self.attack} alters or inserts frames: expected norm altered or inserted, got {self.norm}"
@@ -156,7 +159,7 @@ class GridSettings:
     steps: int = 10
     frame_steps: int = 12
     restarts: int = 1
-    sparse: SparseSettings = field(default_factory=lambda: SparseSettings())
+    sparse: SparseSettings = field(default_factory=SparseSettings)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, natural rows of a stored format before its attacks."""
@@ -201,7 +204,8 @@ class AuditSettings:
 
     Args:
         model: names of shipped weights, paths of checkpoints, or ``package:function``; several are audited in turn.
-        transfer: names of further recognizers that judge every attacked sequence, beside all of ``model``.
+        transfer: names of further recognizers that judge every attacked sequence, beside all of ``model``. A model
+            that is named here too judges its own 8-bit sequences again with their silhouettes made binary.
         generator: name of the shipped generator, or a folder that ``gaitkeeper train-generator`` wrote.
         data: folder of silhouettes in the layout of CASIA-B, CASIA-A or OpenGait; None renders walkers, and
             ``walkers-a`` those that stand in for CASIA-A.

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from gaitkeeper import __version__
-from gaitkeeper.audit.grid import AuditSettings
+from gaitkeeper.audit.grid import SHARES, AuditSettings
 from gaitkeeper.audit.recognition import Progress
 from gaitkeeper.audit.report import Example, Panel, Report, write_report
 from gaitkeeper.audit.run import run_audit
-from gaitkeeper.audit.verdict import SHARES, attack_text, budget_text, stored_text, verdict
+from gaitkeeper.audit.verdict import attack_text, budget_text, stored_text, verdict
 from gaitkeeper.datasets.protocols import TRAIN_SUBJECTS
 from gaitkeeper.errors import DataError
 from gaitkeeper.models.weights import SHIPPED, card

@@ -10,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from gaitkeeper.audit.figures import Plot, budget_plots, heading, png_uri, sheet, view_plots
+from gaitkeeper.audit.grid import SHARES
 from gaitkeeper.audit.templates import APPEARANCE, METRICS, TRANSFER, flatten, page
 from gaitkeeper.audit.verdict import (
     CLOSING,
-    SHARES,
     Bar,
     Record,
     amount_text,

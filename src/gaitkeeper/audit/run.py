@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gaitkeeper import __version__
 from gaitkeeper.attacks.attacked import Attacked
 from gaitkeeper.attacks.goals import Nontargeted, Targeted
-from gaitkeeper.attacks.gradient import FGSM, MIFGSM, PGD
-from gaitkeeper.attacks.threats import L2, Frames, Linf, Threat
-from gaitkeeper.audit.grid import AuditSettings, Cell, StoredName
+from gaitkeeper.audit.cells import attack_of, threat_of
+from gaitkeeper.audit.grid import SHARES, AuditSettings, Cell, StoredName
 from gaitkeeper.audit.recognition import Progress, Record, enroll, evaluate, named, silent
 from gaitkeeper.audit.rows import Row, Rows
 from gaitkeeper.audit.sparse import appearance, sparse_attack, sparse_goal, splice_of
@@ -136,36 +136,6 @@ def choose_probes(
     return chosen
 
 
-def threat_of(cell: Cell) -> Threat:
-    """Return the threat model of a cell that attacks."""
-    assert cell.norm is not None
-    assert cell.budget is not None
-    if cell.norm == "frames":
-        return Frames(count=int(cell.budget))
-    return Linf(eps=cell.budget) if cell.norm == "linf" else L2(eps=cell.budget)
-
-
-def attack_of(cell: Cell) -> FGSM | PGD | MIFGSM:
-    """Return the attack of a cell that attacks.
-
-    On free frames attacks start at the original, and MI-FGSM takes PGD's larger steps: pixels that do not cross the
-    threshold of binarization change nothing.
-    """
-    through = cell.straight_through
-    free = cell.norm == "frames"
-    if cell.attack == "fgsm":
-        return FGSM(straight_through=through)
-    if cell.attack == "mi-fgsm":
-        return MIFGSM(steps=cell.steps, step_size=2.5 / cell.steps if free else None, straight_through=through)
-    return PGD(
-        steps=cell.steps,
-        restarts=cell.restarts,
-        random_start=not free,
-        straight_through=through,
-        directions="random" if cell.attack == "random" else "gradient",
-    )
-
-
 class _Model:
     """One model of the audit: its identifiers by stored format, made when first needed."""
 
@@ -209,7 +179,7 @@ class _Audit:
         self._models: dict[str, _Model] = {}
 
     def run(self, rows: Rows) -> None:
-        if any(cell.norm in {"altered", "inserted"} for cell in self.cells):
+        if any(cell.norm in SHARES for cell in self.cells):
             for name in self.settings.model:
                 self.gan.check(self._model(name).domain)
         total = len(self.settings.model) * len(self.cells) * len(self.probes)
@@ -253,7 +223,7 @@ class _Audit:
                 outputs = identifier(motion)
         else:
             streams = SampleStreams(self.settings.seed, keys)
-            if cell.norm in {"altered", "inserted"}:
+            if cell.norm in SHARES:
                 goal = sparse_goal(cell, identifier, motion, labels, targets, self.settings.seed, keys)
                 spliced = splice_of(cell, identifier, motion, streams)
                 attacked = sparse_attack(cell, spliced, goal, self.gan, streams)
@@ -262,7 +232,8 @@ class _Audit:
                 goal = Targeted(targets=targets) if cell.goal == "targeted" else Nontargeted(labels=labels)
                 attacked = attack_of(cell)(identifier, motion, goal, threat=threat_of(cell), streams=streams)
             outputs = attacked.outputs
-        extra["transfer"] = self._transfers(model, cell, motion if attacked is None else attacked.motion, keys, names)
+        seen = motion if attacked is None else attacked.motion
+        extra["transfer"] = self._transfers(model, cell, seen, labels, targets, names)
         right, decided = named(outputs, labels)
         hits, _ = named(outputs, targets)
         natural = Cell(stored=cell.stored).key
@@ -296,7 +267,7 @@ class _Audit:
         return made
 
     def _transfers(
-        self, model: _Model, cell: Cell, motion: Motion, keys: Sequence[str], names: Sequence[str]
+        self, model: _Model, cell: Cell, motion: Motion, labels: Tensor, targets: Tensor, names: Sequence[str]
     ) -> list[dict[str, dict[str, float]]]:
         """Return, for each sample, what the other recognizers make of it: shares of galleries by recognizer.
 
@@ -305,20 +276,17 @@ class _Audit:
         """
         judges = dict.fromkeys(dict.fromkeys((*self.settings.model, *self.settings.transfer)), cell)
         del judges[model.name]
-        if self.settings.transfer and cell.stored == "uint8":
+        if model.name in self.settings.transfer and cell.stored == "uint8":
             judges[model.name] = replace(cell, stored="binary")
-        found: list[dict[str, dict[str, float]]] = [{} for _ in keys]
+        found: list[dict[str, dict[str, float]]] = [{} for _ in labels]
         for name, seen in judges.items():
             identifier = self._model(name).identifier(seen)
             if identifier.gallery.names != names:
                 raise DataError(f"{name} enrolls other people than {model.name}: their figures cannot be compared")
-            owners = [names.index(key.split("/")[0]) for key in keys]
-            labels = torch.tensor(owners, device=self.device)
-            targets = torch.tensor([self._target(k, o, len(names)) for k, o in zip(keys, owners, strict=True)])
             with torch.no_grad():
                 outputs = identifier(motion.with_data(identifier.domain.harden(motion.data)))
             right, decided = named(outputs, labels)
-            hits, _ = named(outputs, targets.to(self.device))
+            hits, _ = named(outputs, targets)
             label = f"{name}, binarized" if seen is not cell else name
             for i, entry in enumerate(found):
                 galleries = int(decided[i].sum())

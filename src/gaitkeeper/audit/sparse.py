@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gaitkeeper.attacks.attacked import Attacked
 from gaitkeeper.attacks.goals import Cosine, Goal, Nontargeted, Targeted
-from gaitkeeper.attacks.gradient import FGSM, MIFGSM, PGD
 from gaitkeeper.attacks.splice import Mode, Spliced, place
 from gaitkeeper.attacks.temporal_sparse import TemporalSparse, neighbor_overlap, published
-from gaitkeeper.attacks.threats import Linf
+from gaitkeeper.audit.cells import attack_of, threat_of
 from gaitkeeper.audit.grid import Cell
 from gaitkeeper.metrics.silhouettes import looks
 from gaitkeeper.models.generators.gan import SilhouetteGAN
@@ -24,9 +23,6 @@ from gaitkeeper.seeding import SampleStreams, stream
 
 COHERENCE = 1.0
 """Weight of the overlap with neighbors in coherent cells."""
-
-FREE = Linf(eps=1.0)
-"""Pixels of [0, 1] without a bound: the paper's budget of 1."""
 
 
 def splice_of(cell: Cell, identifier: Identifier, motion: Motion, streams: SampleStreams) -> Spliced:
@@ -63,23 +59,9 @@ def sparse_goal(
 
 def sparse_attack(cell: Cell, spliced: Spliced, goal: Goal, gan: SilhouetteGAN, streams: SampleStreams) -> Attacked:
     """Run a cell's attack on the frames that it may set."""
-    assert cell.budget is not None
     if cell.generated:
         return generated_attack(cell, gan).on(spliced, goal, streams=streams)
-    # Steps of PGD and MI-FGSM as on free frames: pixels that do not cross the threshold change nothing.
-    attack: FGSM | PGD | MIFGSM
-    if cell.attack == "fgsm":
-        attack = FGSM(straight_through=cell.straight_through)
-    elif cell.attack == "mi-fgsm":
-        attack = MIFGSM(steps=cell.steps, step_size=2.5 / cell.steps, straight_through=cell.straight_through)
-    else:
-        attack = PGD(
-            steps=cell.steps,
-            random_start=False,
-            straight_through=cell.straight_through,
-            directions="random" if cell.attack == "random" else "gradient",
-        )
-    found = attack(spliced, spliced.frames, goal, threat=FREE, streams=streams)
+    found = attack_of(cell)(spliced, spliced.frames, goal, threat=threat_of(cell), streams=streams)
     return spliced.conclude(found, goal)
 
 
@@ -87,7 +69,7 @@ def generated_attack(cell: Cell, gan: SilhouetteGAN) -> TemporalSparse:
     """Return the temporal sparse attack, or the control of it, that a cell names."""
     assert cell.budget is not None
     if cell.attack == "temporal-sparse-published":
-        return published(gan, sparsity=cell.budget)
+        return replace(published(gan, sparsity=cell.budget), steps=cell.steps)
     if cell.attack == "random-latents":
         return TemporalSparse(gan=gan, sparsity=cell.budget, steps=0, begin="normal", realism=0.0)
     coherent = {"coherence": COHERENCE, "begin": "clip", "fit": 10} if cell.coherent else {}
@@ -113,6 +95,7 @@ def appearance(spliced: Spliced, attacked: Attacked, gan: SilhouetteGAN) -> dict
     """
     slots, whole = spliced.slots, attacked.motion
     rows = torch.arange(len(whole), device=whole.data.device)
+    lengths = [whole.data.shape[1]] * len(whole) if whole.lengths is None else whole.lengths.tolist()
     frames = whole.data[rows[:, None], slots.index]
     valid = slots.valid
     overlap = neighbor_overlap(frames, slots, rows)
@@ -131,7 +114,5 @@ def appearance(spliced: Spliced, attacked: Attacked, gan: SilhouetteGAN) -> dict
         "realism": mean(gan.judge.rank(gan.judge.scores(flat))),
         "single": mean(single.double()),
         "slots": slots.counts.tolist(),
-        "length": np.array(
-            [whole.data.shape[1]] * len(whole) if whole.lengths is None else whole.lengths.tolist()
-        ).tolist(),
+        "length": lengths,
     }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from gaitkeeper.audit.grid import SHARES
+
 Record = Mapping[str, Any]
 
 ATTACKS = {
@@ -37,9 +39,6 @@ NORMS = {
     "altered": "share of frames altered",
     "inserted": "share of frames inserted",
 }
-SHARES = ("altered", "inserted")
-"""Norms whose budget is a share of a sequence's frames."""
-
 STORED = {"uint8": "8-bit frames", "binary": "binary masks"}
 CLOSING = (
     "These figures hold for this network, this data and these attacks; "

@@ -209,8 +209,8 @@ def train_generator(
         He et al., "Temporal sparse adversarial attack", section 3.2.
 
     Deviations:
-        Narrower, fewer and larger steps that shrink toward the end, and averaged weights: the published run takes
-        days on a CPU.
+        Narrower, fewer and larger steps that shrink toward the end, and averaged weights, so that a run takes an hour
+        on a CPU core.
     """
     skipped: list[tuple[str, str]] = []
     total = settings.iterations + settings.judge_steps
