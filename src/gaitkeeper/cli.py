@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from gaitkeeper import __version__
+from gaitkeeper.audit.action_grid import (
+    ActionAttack,
+    ActionCell,
+    ActionGoal,
+    ActionSettings,
+    BoneRule,
+    action_cell,
+)
 from gaitkeeper.audit.grid import (
-    SHARES,
     AuditSettings,
     Cell,
     GoalName,
@@ -24,10 +31,12 @@ from gaitkeeper.audit.grid import (
     Placement,
     SparseSettings,
     StoredName,
+    sequence_cell,
 )
 from gaitkeeper.audit.reproduce import ReproduceSettings
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.synthetic.population import CONDITIONS, VIEWS, Population
+from gaitkeeper.training.action_settings import ACTION_NETWORKS, ActionTraining
 from gaitkeeper.training.gan_settings import GeneratorSettings
 from gaitkeeper.training.settings import TrainSettings
 
@@ -151,20 +160,32 @@ def train(
     data: Path | None = None,
     device: str = "auto",
     settings: Annotated[TrainSettings, tyro.conf.arg(name="")] = TrainSettings(),
+    actions: ActionTraining = ActionTraining(),
 ) -> None:
-    """Train a gait recognizer; run again to go on after an interruption.
+    """Train a recognizer of gaits or of actions; run again to go on after an interruption.
 
     Args:
         out: folder for the checkpoint, the log and model.safetensors.
-        data: folder of silhouettes in the layout of CASIA-B, CASIA-A or OpenGait, of which all subjects are trained
-            on; without it walkers are rendered.
+        data: for gaits a folder of silhouettes in the layout of CASIA-B, CASIA-A or OpenGait, of which all subjects are
+            trained on; for actions a file or folder of clips, of which the training part is. Without it walkers are
+            rendered, or actors act.
         device: cpu, cuda or auto.
         settings: of the run.
+        actions: further settings where the network recognizes actions.
     """
-    from gaitkeeper.training.loop import train as run
-
+    network = settings.network
     with _progress() as progress:
-        weights = run(settings, _training_data(data, settings), out, device=_device(device), progress=progress)
+        if network in ACTION_NETWORKS:
+            from gaitkeeper.training.actions import open_training_clips, train_actions
+
+            actions, clips = open_training_clips(actions, data)
+            weights = train_actions(
+                network, actions, clips, out, seed=settings.seed, device=_device(device), progress=progress
+            )
+        else:
+            from gaitkeeper.training.loop import train as run
+
+            weights = run(settings, _training_data(data, settings), out, device=_device(device), progress=progress)
     print(f"weights: {weights}")
 
 
@@ -259,13 +280,15 @@ def evaluate(
     out: Path | None = None,
     device: str = "auto",
     population: Population = Population(),
+    actions: ActionSettings = ActionSettings(),
 ) -> None:
-    """Measure rank-1 identification under the CASIA-B protocol.
+    """Measure rank-1 identification under the CASIA-B protocol, or how many test clips an action recognizer knows.
 
     Args:
-        model: name of shipped weights, path of a checkpoint (GaitSet, GaitPart, GaitGL, GaitBase,
-            DeepGaitV2), or package:function.
-        data: folder of silhouettes; without it walkers 075 to 124 are rendered.
+        model: name of shipped weights, path of a checkpoint (GaitSet, GaitPart, GaitGL, GaitBase, DeepGaitV2; ST-GCN,
+            2s-AGCN, AAGCN, AS-GCN, DGNN, CTR-GCN, SGN, MS-G3D, HRNN), or package:function.
+        data: folder of silhouettes, or clips of actions; without it walkers 075 to 124 are rendered, or actors 031 to
+            040 act.
         subjects: subjects to enroll and to look for; default all in the folder, or walkers 075 to 124.
         stored: recognize 8-bit or binarized silhouettes.
         ablations: also walkers of whom only the body, or only the movement, differs.
@@ -273,10 +296,24 @@ def evaluate(
         out: also write the figures to this JSON file.
         device: cpu, cuda or auto.
         population: the walkers.
+        actions: of the clips, where the model recognizes actions; all test clips are.
     """
     from gaitkeeper.audit.run import evaluate_populations
     from gaitkeeper.files import write_text
 
+    if _half((model,)) == "actions":
+        from gaitkeeper.audit.actions import evaluate_actions
+
+        with _progress() as progress:
+            records, skipped = evaluate_actions(
+                (model,), actions, data=None if data is None else str(data), subjects=subjects, device=_device(device),
+                progress=progress,
+            )  # fmt: skip
+        _print_action_records(records, "recognized test clips")
+        _print_skipped(skipped)
+        if out is not None:
+            write_text(out, json.dumps(records, indent=1) + "\n")
+        return
     settings = AuditSettings(
         model=(model,), data=None if data is None else str(data), subjects=subjects, population=population
     )
@@ -296,11 +333,29 @@ def _print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
         print(f"skipped {what}: {why}", file=sys.stderr)
 
 
+def _print_action_records(records: Sequence[Record], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    headings = ("model", "data", "attack", "goal", "bones", "budget", "metric", "value", "n")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in {"value", "n"} else "left")
+    for r in records:
+        budget = "" if r["budget"] is None else f"{1000 * r['budget']:g} mm"
+        value = f"{r['value']:.1f} [{r['low']:.1f}, {r['high']:.1f}]"
+        names = (r["model"], r["data"], r["attack"], r["goal"], r["bones"] or "", budget, r["metric"])
+        table.add_row(*names, value, str(r["n"]))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
 def attack(
     *,
     out: Path,
-    name: Name = "pgd",
-    goal: GoalName = "nontargeted",
+    name: Name | ActionAttack = "pgd",
+    goal: GoalName | ActionGoal = "nontargeted",
+    bones: BoneRule | None = None,
+    top: int = 3,
     norm: Norm | None = None,
     budget: float | None = None,
     stored: StoredName | None = None,
@@ -312,18 +367,24 @@ def attack(
     device: str = "auto",
     settings: Annotated[AuditSettings, tyro.conf.arg(name="")] = AuditSettings(),
 ) -> None:
-    """Attack sequences and write the attacked ones as PNG files.
+    """Attack sequences and write the attacked ones: silhouettes as PNG files, actions as joints in metres.
 
     Args:
-        out: folder for attacked/<subject>/<condition>/<view>/*.png, rows.jsonl and summary.json.
-        name: the attack; names with random are the controls.
-        goal: lose the identity, or be taken for a given other person.
+        out: folder for attacked/, rows.jsonl and summary.json; attacked/ can be read as --data.
+        name: the attack; names with random are the controls. Of actions smart, smart-published-1 to 3, ciasa, admm,
+            fgsm, pgd and mi-fgsm.
+        goal: lose the identity or class, or be taken for a given other one. Of actions also anything-but-n, which asks
+            for the class to leave the best.
+        bones: of actions: keep bones exactly, ask for it in the loss, or leave them free; default exactly.
+        top: of anything-but-n: how many classes must come before the true one.
         norm: how the change is bounded; default altered for attacks whose frames are generated, else linf.
         budget: grey levels of 255 for linf (default 16), pixels for l2, a number of frames for frames, the share of
-            frames for altered and inserted (default 1/40).
+            frames for altered and inserted (default 1/40); of actions millimetres a joint (default 10), for fgsm, pgd
+            and mi-fgsm.
         stored: 8-bit or binary silhouettes; default binary for altered and inserted, else 8-bit.
         straight_through: attack through the rounding; generated frames always are.
-        steps: of the attack; default 40 where frames are generated, 100 as published, else 10.
+        steps: of the attack; default 40 where frames are generated, 100 as published, else 10; of actions 150 of
+            smart, 100 of ciasa, 1000 as published, 500 of admm, else 20.
         restarts: of PGD.
         coherent: generated frames start from the clip's own and stay near their neighbors.
         where: which frames are altered, or where they are inserted.
@@ -332,27 +393,16 @@ def attack(
     """
     from gaitkeeper.audit.run import run_audit
 
-    if name == "none" or goal == "natural":
-        raise GaitkeeperError("an attack needs a name other than none and a goal other than natural")
-    generated = Cell(attack=name).generated
-    norm = norm or ("altered" if generated else "linf")
-    sparse = norm in SHARES
-    if budget is None:
-        budget = 1 / 40 if sparse else 16
-    if steps is None:
-        steps = 100 if name == "temporal-sparse-published" else 40 if generated else 10
-    cell = Cell(
-        attack=name,
-        goal=goal,
-        norm=norm,
-        budget=budget / 255 if norm == "linf" else budget,
-        stored=stored or ("binary" if sparse else "uint8"),
-        straight_through=straight_through,
-        steps={"fgsm": 1, "random-latents": 0}.get(name, steps),
-        restarts=restarts,
-        coherent=coherent,
-        where=where,
-    )
+    if _half(settings.model) == "actions":
+        aimed = action_cell(name, goal, bones=bones, budget=budget, steps=steps, top=top)
+        _attack_actions(out, aimed, settings, device)
+        return
+    if bones is not None:
+        raise GaitkeeperError(f"--bones: {settings.model[0]} recognizes gaits")
+    cell = sequence_cell(
+        name, goal, norm=norm, budget=budget, stored=stored, straight_through=straight_through, steps=steps,
+        restarts=restarts, coherent=coherent, where=where,
+    )  # fmt: skip
     cells = (Cell(stored=cell.stored), cell)
     with _progress() as progress:
         outcome = run_audit(
@@ -363,6 +413,31 @@ def attack(
     _print_records(shown, "before and after the attack")
     _print_skipped(outcome.skipped)
     print(f"attacked sequences: {out / 'attacked'}")
+
+
+def _half(models: Sequence[str]) -> Literal["gaits", "actions"]:
+    """Return what all models recognize."""
+    from gaitkeeper.models.weights import recognizes_actions
+
+    found = {recognizes_actions(model) for model in models}
+    if len(found) > 1:
+        raise GaitkeeperError(f"expected models of gaits or of actions, got both: {', '.join(models)}")
+    return "actions" if found.pop() else "gaits"
+
+
+def _attack_actions(out: Path, cell: ActionCell, settings: AuditSettings, device: str) -> None:
+    from gaitkeeper.audit.actions import run_action_audit
+
+    with _progress() as progress:
+        outcome = run_action_audit(
+            settings.model, settings.actions, out, data=settings.data, subjects=settings.subjects, seed=settings.seed,
+            examples=0, cells=(ActionCell(), cell), write_clips=True, device=_device(device), progress=progress,
+        )  # fmt: skip
+    shown = {"accuracy", "displacement", "bone"}
+    records = [r for r in outcome.records if r["metric"] in shown or r["metric"].startswith("success")]
+    _print_action_records(records, "before and after the attack")
+    _print_skipped(outcome.skipped)
+    print(f"attacked clips: {out / 'attacked'}")
 
 
 def audit(
@@ -384,7 +459,10 @@ def audit(
         settings: of the audit.
     """
     if quick:
-        settings = replace(settings, probes=min(settings.probes, 16), frames=min(settings.frames, 24), grid=QUICK)
+        settings = replace(
+            settings, probes=min(settings.probes, 16), frames=min(settings.frames, 24), grid=QUICK,
+            actions=settings.actions.quick(),
+        )  # fmt: skip
     with _progress() as progress:
         if video is not None:
             from gaitkeeper.audit.clip import audit_clip

@@ -1,16 +1,19 @@
 """What holds for every attack on every victim and threat."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gaitkeeper.attacks.goals import Nontargeted, Targeted
 from gaitkeeper.attacks.gradient import FGSM, MIFGSM, PGD, control_of
+from gaitkeeper.attacks.smart import Smart
 from gaitkeeper.attacks.splice import Spliced
 from gaitkeeper.attacks.threats import L2, Frames, Joints, Linf
 from gaitkeeper.errors import DataError
 from gaitkeeper.models.victim import Identifier
 from gaitkeeper.seeding import SampleStreams
-from tests.attacks.victims import CASES
+from tests.attacks.victims import CASES, SKELETON_CASES
 
 ATTACKS = {
     "fgsm": FGSM(),
@@ -20,7 +23,21 @@ ATTACKS = {
     "mi-fgsm": MIFGSM(steps=5),
     "control": control_of(PGD(steps=5)),
 }
-TABLE = [(a, c, norm) for a in ATTACKS for c, case in CASES.items() for norm in case.eps]
+SKELETON_ATTACKS = {
+    "fgsm with bones kept": FGSM(bones="exact"),
+    "pgd with bones kept": PGD(steps=5, bones="exact"),
+    "mi-fgsm with bones kept": MIFGSM(steps=5, bones="exact"),
+    "control with bones kept": control_of(PGD(steps=5, bones="exact")),
+    "smart": Smart(steps=20, step_size=5e-3),
+    "smart with bones in the loss": Smart(steps=20, step_size=5e-3, bones="loss"),
+}
+PAIRS = [
+    *((a, c) for a in ATTACKS for c in CASES),
+    *((a, c) for a in SKELETON_ATTACKS for c in SKELETON_CASES),
+]
+ATTACKS |= SKELETON_ATTACKS
+CASES = CASES | SKELETON_CASES
+TABLE = [(a, c, norm) for a, c in PAIRS for norm in CASES[c].eps]
 
 
 def threat(norm, eps):
@@ -93,7 +110,7 @@ def test_zero_budget_changes_nothing(attack, case, norm):
     assert not done.success.any()
 
 
-@pytest.mark.parametrize(("attack", "case"), [(a, c) for a in ATTACKS for c in CASES])
+@pytest.mark.parametrize(("attack", "case"), PAIRS)
 def test_batching_and_order_change_nothing(attack, case):
     attack, case = ATTACKS[attack], CASES[case]
     victim, motion = case.victim(), case.motion()
@@ -114,7 +131,7 @@ def test_batching_and_order_change_nothing(attack, case):
 
 # Few large steps on a network that is not linear may overshoot, so these promise nothing.
 OVERSHOOT = {("fgsm", "gait set"), ("fgsm", "spliced gait set"), ("pgd", "spliced gait set")}
-GROWS = [(a, c) for a in ATTACKS for c in CASES if a != "control" and (a, c) not in OVERSHOOT]
+GROWS = [(a, c) for a, c in PAIRS if not a.startswith("control") and (a, c) not in OVERSHOOT]
 
 
 @pytest.mark.parametrize(("attack", "case"), GROWS)
@@ -128,7 +145,7 @@ def test_more_budget_never_helps_less_and_the_control_is_weaker(attack, case):
         rates.append(int(done.success.sum()))
     assert rates == sorted(rates)
     assert rates[-1] == len(motion)
-    control = control_of(attack)(
+    control = replace(attack, directions="random")(
         victim, motion, Nontargeted(labels=labels), threat=Linf(eps=0.1), streams=streams(motion)
     )
     assert int(control.success.sum()) <= rates[1]

@@ -13,7 +13,10 @@ from gaitkeeper.models.gait.gaitset import GaitSet
 from gaitkeeper.models.generators.gan import ScoredCritic, SilhouetteGAN
 from gaitkeeper.models.generators.wgan_gp import Critic, Generator
 from gaitkeeper.models.victim import Gallery, Identifier, Victim
+from gaitkeeper.motion import kinematics
 from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion
+from gaitkeeper.motion.motion import skeletons as skeleton_domain
+from gaitkeeper.motion.skeletons import HDM05_25, NTU_25, Layout
 from gaitkeeper.seeding import SampleStreams
 
 SKELETON = Domain(axes=("c", "t", "v"), shape=(3, None, 5), lower=-2.0, upper=3.0, stored="float32")
@@ -111,6 +114,16 @@ CASES = {
 }
 
 
+SKELETON_CASES = {
+    "clips": Case(lambda: linear_clips(classes=3), lambda: clips(), {"linf": 0.02, "l2": 0.3, "joints": 0.03}),
+    "clips of two persons": Case(
+        lambda: linear_clips(NTU_25, classes=3),
+        lambda: clips(NTU_25, persons=2, lengths=torch.tensor([9, 7, 9])),
+        {"linf": 0.02, "l2": 0.3, "joints": 0.03},
+    ),
+}
+
+
 def gait_module() -> GaitSet:
     """What a user's ``--model package:function`` returns."""
     with torch.random.fork_rng():
@@ -130,3 +143,65 @@ def silhouette_gan(
         generator.conv1.conv.weight *= 8
     quantiles = tuple(float(q) for q in torch.linspace(-2, 2, 101))
     return SilhouetteGAN(generator, *(ScoredCritic(critic, quantiles) for critic in critics), columns=columns)
+
+
+def clips(
+    layout: Layout = HDM05_25,
+    *,
+    count: int = 3,
+    frames: int = 9,
+    persons: int = 1,
+    lengths: Tensor | None = None,
+    rigid: bool = True,
+) -> Motion:
+    """Bodies that move a little, in metres, the root at the origin.
+
+    Of two persons the second is absent in the first clip and in the first four frames of the third.
+    """
+    generator = torch.Generator().manual_seed(0)
+    poses = 0.5 * torch.randn(count, persons, 1, len(layout), 3, generator=generator)
+    steps = torch.randn(count, persons, frames, len(layout), 3, generator=generator).cumsum(2)
+    sizes = 0.1 + 0.3 * torch.rand(count, persons, 1 if rigid else frames, len(layout.bones), generator=generator)
+    points = [layout.places[joint] == layout.places[end] for joint, end in layout.bones]
+    sizes[..., points] = 0
+    joints = kinematics.place_bones(poses + 0.02 * steps, sizes, layout)
+    joints = joints - joints[..., layout.root, None, :]
+    if persons == 2:
+        joints[0, 1] = 0
+        joints[2:, 1, :4] = 0
+    data = kinematics.to_network(joints).contiguous()
+    motion = Motion(data=data, lengths=lengths, extras={"fps": torch.linspace(20, 40, count)})
+    valid = skeleton_domain(layout).valid(motion)
+    return motion if valid is None else motion.with_data(data * valid)
+
+
+class LinearClip(nn.Module):
+    """Linear logits of clips of skeletons."""
+
+    def __init__(self, layout: Layout, frames: int = 9, classes: int = 2) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.weight = nn.Parameter(torch.randn(classes, 3, frames, len(layout), 1, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, data: Tensor) -> Tensor:
+        return torch.einsum("nctvm,kctvw->nk", data, self.weight[:, :, : data.shape[2]]) + self.bias
+
+    @torch.no_grad()
+    def lead(self, motion: Motion, margin: float) -> None:
+        """Let the first class be ahead of the second by a margin, on the first clip."""
+        logits = self(motion.data)[0]
+        self.bias[0] += margin - (logits[0] - logits[1])
+
+
+def linear_clips(layout: Layout = HDM05_25, *, classes: int = 2) -> Victim:
+    return Victim(LinearClip(layout, classes=classes), skeleton_domain(layout), output="logits")
+
+
+def tangent(frame: Tensor, layout: Layout) -> Tensor:
+    """Return the projection ``(3 v, 3 v)`` on displacements of a pose that keep bones, root and coincidences."""
+    rows = torch.autograd.functional.jacobian(lambda f: kinematics.bone_lengths(f[None], layout)[0], frame).flatten(1)
+    every = torch.eye(frame.numel(), dtype=frame.dtype).unflatten(0, frame.shape)
+    ties = [every[joint] - every[group[0]] for group in layout.coincident for joint in group[1:]]
+    held = torch.cat([rows, every[layout.root], *ties])
+    return torch.eye(frame.numel(), dtype=frame.dtype) - torch.linalg.pinv(held) @ held

@@ -16,7 +16,8 @@ from gaitkeeper.audit.reproduction import MISSING, figure_text
 from gaitkeeper.errors import DataError, GaitkeeperError, WeightsError
 from gaitkeeper.models.gait.gaitset import GaitSet
 from gaitkeeper.models.generators.wgan_gp import Critic, Generator
-from gaitkeeper.models.weights import SHIPPED, save_state
+from gaitkeeper.models.states import save_state
+from gaitkeeper.models.weights import SHIPPED
 from tests.figures import drawn_folder
 
 ROOT = Path(__file__).resolve().parents[2]

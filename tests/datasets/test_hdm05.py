@@ -55,7 +55,7 @@ def test_the_split_is_by_actor_and_complete(folder):
 def test_takes_are_in_metres_with_bones_that_keep_their_length(folder):
     data = Hdm05(folder, split="test")
     index = next(i for i, take in enumerate(data.samples) if take.action == "kickLF" and take.subject == "mm")
-    (joints,) = data.load([index])
+    ((joints,),) = data.load([index])
     assert joints.dtype == np.float32
     assert joints.shape[1:] == (25, 3)
     lengths = bone_lengths(torch.from_numpy(joints).double(), HDM05_25)
@@ -73,13 +73,13 @@ def test_takes_are_in_metres_with_bones_that_keep_their_length(folder):
 
 def test_the_layouts_wrist_and_fingers_are_not_rigid_but_its_bones_are(folder):
     data = Hdm05(folder, split="train", classes={"throwB": ("throwBasketball",)}, subjects=("bd",))
-    (joints,) = data.load([0])
+    ((joints,),) = data.load([0])
     edge = np.linalg.norm(joints[:, 18] - joints[:, 17], axis=1)
     assert edge.std() / edge.mean() > 1e-3
     lengths = bone_lengths(torch.from_numpy(joints).double(), HDM05_25)
     assert lengths.std(0).max() < 1e-6
     short = resample(torch.from_numpy(joints).double(), 60, HDM05_25)
-    assert bone_lengths(short, HDM05_25).std(0).max() < 1e-9
+    assert bone_lengths(short, HDM05_25).std(0).max() < 1e-6
     first_last = torch.from_numpy(joints[[0, -1]]).double()
     torch.testing.assert_close(short[[0, -1]], first_last, atol=1e-5, rtol=0)
 
@@ -97,7 +97,7 @@ def test_a_take_with_a_capital_ending_is_found_and_missing_skeletons_are_listed(
     skipped: list = []
     kept, arrays = load_usable(data, range(3), skipped)
     assert [data.samples[i].key for i in kept] == ["bd/sneak/sneak2StepsLStart-001"]
-    assert len(arrays[0]) == len(read_amc(good))
+    assert arrays[0].shape == (1, len(read_amc(good)), 25, 3)
     reasons = dict(skipped)
     assert "expected its skeleton beside it" in reasons["bk/sneak/sneak2StepsLStart-006"]
     assert f"{cut}" in reasons["bd/sneak/sneak2StepsLStart-002"]

@@ -3,8 +3,9 @@ import torch
 
 from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.gait.gaitset import GaitSet, from_original, original_part_order
+from gaitkeeper.models.states import save_state
 from gaitkeeper.models.victim import Gallery, Identifier, Victim, undisturbed
-from gaitkeeper.models.weights import load_recognizer, load_victim, save_state
+from gaitkeeper.models.weights import load_recognizer, load_victim
 from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion
 
 

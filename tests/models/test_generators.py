@@ -19,7 +19,7 @@ from gaitkeeper.models.generators.gan import (
     score_quantiles,
 )
 from gaitkeeper.models.generators.wgan_gp import Critic, Generator, as_pictures
-from gaitkeeper.models.weights import save_state
+from gaitkeeper.models.states import save_state
 from gaitkeeper.motion.motion import SILHOUETTES, Domain
 
 

@@ -12,8 +12,9 @@ from gaitkeeper.models.gait.gaitgl import GaitGL
 from gaitkeeper.models.gait.gaitpart import GaitPart
 from gaitkeeper.models.gait.gaitset import GaitSet
 from gaitkeeper.models.gait.parts import Classifying, FramePooling, Framewise, bins_of, pool_frames
+from gaitkeeper.models.states import save_state
 from gaitkeeper.models.victim import Victim
-from gaitkeeper.models.weights import load_recognizer, save_state
+from gaitkeeper.models.weights import load_recognizer
 from gaitkeeper.motion.motion import Motion
 
 PYRAMID = (16, 8, 4, 2, 1)

@@ -11,7 +11,7 @@ from torch import nn
 from gaitkeeper.datasets.base import Sample
 from gaitkeeper.errors import DataError, GaitkeeperError
 from gaitkeeper.models.generators.gan import PARTS, load_gan
-from gaitkeeper.models.weights import read_state
+from gaitkeeper.models.states import read_state
 from gaitkeeper.training.gan import disturbed, draw_latents, gradient_penalty, train_generator
 from gaitkeeper.training.gan_settings import GeneratorSettings
 from gaitkeeper.training.loop import CHECKPOINT

@@ -9,7 +9,8 @@ from gaitkeeper.datasets.base import Sample
 from gaitkeeper.errors import DataError, GaitkeeperError
 from gaitkeeper.models.gait.gaitset import GaitSet
 from gaitkeeper.models.gait.parts import SeparateBNNecks
-from gaitkeeper.models.weights import load_recognizer, read_state
+from gaitkeeper.models.states import read_state
+from gaitkeeper.models.weights import load_recognizer
 from gaitkeeper.training.loop import CHECKPOINT, build, draw_windows, train
 from gaitkeeper.training.losses import batch_all_triplet, part_cross_entropy
 from gaitkeeper.training.sampler import IdentitySampler

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gaitkeeper.attacks.attacked import Attacked, distances
 from gaitkeeper.attacks.goals import Goal
+from gaitkeeper.attacks.joints import Bones, Skeleton
 from gaitkeeper.attacks.threats import Threat
 from gaitkeeper.attacks.variables import Perturbation, Variables
 from gaitkeeper.errors import DataError
@@ -41,6 +42,7 @@ class FGSM:
     Args:
         directions: follow the gradient, or a random direction in steps of the same size (the matched control).
         straight_through: see :class:`~gaitkeeper.attacks.variables.Perturbation`.
+        bones: of skeletons; exact ones keep their lengths, see :class:`~gaitkeeper.attacks.joints.Skeleton`.
 
     Reference:
         Goodfellow et al., "Explaining and harnessing adversarial examples", ICLR 2015.
@@ -51,12 +53,13 @@ class FGSM:
 
     directions: Directions = "gradient"
     straight_through: bool = False
+    bones: Bones = "free"
 
     def __call__(
         self, victim: Recognizer, motion: Motion, goal: Goal, *, threat: Threat, streams: SampleStreams
     ) -> Attacked:
         """Attack a batch; see :func:`descend`."""
-        variables = Perturbation(threat=threat, domain=victim.domain, straight_through=self.straight_through)
+        variables = _variables(self, victim.domain, threat)
         return descend(
             victim, motion, goal, variables=variables, streams=streams,
             plan=Plan(steps=1, step_size=threat.eps, directions=self.directions),
@@ -74,6 +77,7 @@ class PGD:
         restarts: further starts for the samples that have not yet succeeded.
         directions: follow the gradient, or a random direction in steps of the same size (the matched control).
         straight_through: see :class:`~gaitkeeper.attacks.variables.Perturbation`.
+        bones: of skeletons; exact ones keep their lengths, see :class:`~gaitkeeper.attacks.joints.Skeleton`.
 
     Reference:
         Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
@@ -85,13 +89,14 @@ class PGD:
     restarts: int = 1
     directions: Directions = "gradient"
     straight_through: bool = False
+    bones: Bones = "free"
 
     def __call__(
         self, victim: Recognizer, motion: Motion, goal: Goal, *, threat: Threat, streams: SampleStreams
     ) -> Attacked:
         """Attack a batch; see :func:`descend`."""
         step_size = 2.5 * threat.eps / max(self.steps, 1) if self.step_size is None else self.step_size
-        variables = Perturbation(threat=threat, domain=victim.domain, straight_through=self.straight_through)
+        variables = _variables(self, victim.domain, threat)
         plan = Plan(
             steps=self.steps, step_size=step_size, random_start=self.random_start, restarts=self.restarts,
             directions=self.directions,
@@ -109,6 +114,7 @@ class MIFGSM:
         decay: weight of the accumulated gradient, mu in the paper.
         directions: follow the gradient, or a random direction in steps of the same size (the matched control).
         straight_through: see :class:`~gaitkeeper.attacks.variables.Perturbation`.
+        bones: of skeletons; exact ones keep their lengths, see :class:`~gaitkeeper.attacks.joints.Skeleton`.
 
     Reference:
         Dong et al., "Boosting adversarial attacks with momentum", CVPR 2018, algorithm 1.
@@ -119,15 +125,22 @@ class MIFGSM:
     decay: float = 1.0
     directions: Directions = "gradient"
     straight_through: bool = False
+    bones: Bones = "free"
 
     def __call__(
         self, victim: Recognizer, motion: Motion, goal: Goal, *, threat: Threat, streams: SampleStreams
     ) -> Attacked:
         """Attack a batch; see :func:`descend`."""
         step_size = threat.eps / max(self.steps, 1) if self.step_size is None else self.step_size
-        variables = Perturbation(threat=threat, domain=victim.domain, straight_through=self.straight_through)
+        variables = _variables(self, victim.domain, threat)
         plan = Plan(steps=self.steps, step_size=step_size, decay=self.decay, directions=self.directions)
         return descend(victim, motion, goal, variables=variables, streams=streams, plan=plan)
+
+
+def _variables(attack: FGSM | PGD | MIFGSM, domain: Domain, threat: Threat) -> Variables:
+    if attack.bones == "exact":
+        return Skeleton(domain=domain, threat=threat)
+    return Perturbation(threat=threat, domain=domain, straight_through=attack.straight_through)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,34 +172,55 @@ class Plan:
             raise ValueError("only a single run in a random direction can keep its last point unseen")
 
 
-class _Search:
-    """The best point found for each sample, and what finding it cost."""
+class Search:
+    """The best point found for each sample, and what finding it cost.
+
+    Args:
+        victim: what to fool.
+        motion: the originals, as stored.
+        goal: what to reach.
+    """
 
     def __init__(self, victim: Recognizer, motion: Motion, goal: Goal) -> None:
         self.victim, self.goal, self.origin = victim, goal, motion
         n, device = len(motion), motion.data.device
         self.best = motion.data.clone()
         self.best_loss = torch.full((n,), float("inf"), dtype=motion.data.dtype, device=device)
+        self.cheapest = torch.full_like(self.best_loss, float("inf"))
         self.won = torch.zeros(n, dtype=torch.bool, device=device)
         self.forwards, self.backwards, self.steps = (torch.zeros(n, dtype=torch.int64, device=device) for _ in "fbs")
 
-    def note(self, index: Tensor, data: Tensor, losses: Tensor, claims: Tensor) -> Tensor:
-        """Keep what is better; check claimed successes on what would be stored. Returns which of them hold."""
+    def note(self, index: Tensor, data: Tensor, losses: Tensor, claims: Tensor, costs: Tensor | None = None) -> Tensor:
+        """Keep what is better; check claimed successes on what would be stored.
+
+        Args:
+            index: ``(k,)`` which samples.
+            data: their values, as the victim saw them.
+            losses: ``(k,)``; as long as a sample has not succeeded its point of the lowest loss is kept.
+            claims: ``(k,)`` bool, the victim took the values for a success.
+            costs: ``(k,)``; of successes that of least cost is kept. None keeps the first.
+
+        Returns:
+            ``(k,)`` bool, which claims hold.
+        """
         better = (losses < self.best_loss[index]) & ~self.won[index]
         self.best[index[better]] = data[better]
-        self.best_loss[index[better]] = losses[better]
+        self.best_loss[index[better]] = losses[better].to(self.best_loss.dtype)
         hard = self.victim.domain.harden(data)
-        differs = (hard != self.origin.data[index]).flatten(1).any(1)
-        candidates = (claims & differs).nonzero()[:, 0]
-        held = torch.zeros_like(claims)
-        if len(candidates):
-            at = index[candidates]
-            outputs = self.victim(self.origin.select(at).with_data(hard[candidates]))
+        held = claims & (hard != self.origin.data[index]).flatten(1).any(1)
+        # What is stored as it was seen needs no second look.
+        unseen = (held & (hard != data).flatten(1).any(1)).nonzero()[:, 0]
+        if len(unseen):
+            at = index[unseen]
+            outputs = self.victim(self.origin.select(at).with_data(hard[unseen]))
             self.forwards[at] += 1
-            success = self.goal.select(at).success(outputs)
-            held[candidates] = success
-            self.won[at] |= success
-            self.best[at[success]] = hard[candidates][success]
+            held[unseen] = self.goal.select(at).success(outputs)
+        rank = torch.zeros_like(losses) if costs is None else costs
+        cheaper = held & (rank < self.cheapest[index])
+        at = index[cheaper]
+        self.won[at] = True
+        self.best[at] = hard[cheaper]
+        self.cheapest[at] = rank[cheaper].to(self.cheapest.dtype)
         return held
 
     def finish(self) -> Attacked:
@@ -204,6 +238,24 @@ class _Search:
             backwards=self.backwards,
             steps=self.steps,
         )
+
+
+def admitted(victim: Recognizer, motion: Motion, streams: SampleStreams) -> tuple[Motion, SampleStreams]:
+    """Return a motion as the victim stores it, and streams whose draws do not depend on its padding.
+
+    Raises:
+        DataError: the motion does not fit the victim's domain, or is empty.
+        ValueError: there are not as many streams as samples.
+    """
+    victim.domain.check(motion)
+    if len(streams) != len(motion):
+        raise ValueError(f"{len(motion)} samples need as many random streams, got {len(streams)}")
+    if not len(motion):
+        raise DataError("expected at least one sample, got an empty motion")
+    motion = motion.with_data(victim.domain.harden(motion.data.detach()))
+    if motion.lengths is not None:
+        streams = streams.within(motion.lengths.tolist(), victim.domain.axis("t") - 1)
+    return motion, streams
 
 
 def descend(
@@ -236,16 +288,9 @@ def descend(
     Raises:
         DataError: the motion does not fit the victim's domain, or the loss is not finite.
     """
-    victim.domain.check(motion)
-    if len(streams) != len(motion):
-        raise ValueError(f"{len(motion)} samples need as many random streams, got {len(streams)}")
-    if not len(motion):
-        raise DataError("expected at least one sample, got an empty motion")
-    motion = motion.with_data(victim.domain.harden(motion.data.detach()))
-    if motion.lengths is not None:
-        streams = streams.within(motion.lengths.tolist(), victim.domain.axis("t") - 1)
+    motion, streams = admitted(victim, motion, streams)
     with torch.no_grad():
-        search = _Search(victim, motion, goal)
+        search = Search(victim, motion, goal)
         for _ in range(plan.restarts):
             active = (~search.won).nonzero()[:, 0]
             if len(active):
@@ -254,7 +299,7 @@ def descend(
 
 
 def _run(
-    search: _Search,
+    search: Search,
     active: Tensor,
     variables: Variables,
     streams: SampleStreams,
@@ -290,7 +335,7 @@ def _run(
 
 
 def _look(
-    search: _Search,
+    search: Search,
     active: Tensor,
     own: Motion,
     values: Tensor,
@@ -312,8 +357,7 @@ def _look(
     search.forwards[active] += 1
     if not torch.isfinite(losses).all():
         raise DataError("the victim's outputs are not finite: its weights or its input hold extreme values")
-    noted = losses.detach().to(search.best_loss.dtype)
-    held = search.note(active, rendered.data.detach(), noted, goal.success(outputs))
+    held = search.note(active, rendered.data.detach(), losses.detach(), goal.success(outputs))
     if not gradient or held.all():
         return held, None
     search.backwards[active] += 1

@@ -60,18 +60,18 @@ CONTROLS = (
     ("#59626b", "1.5 1.5", "d"),
 )
 # Stands for the page's text color and is replaced by `currentColor`, so that charts follow the page's theme.
-_INK = "#010203"
-_STYLE: Any = {
+INK = "#010203"
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gaitkeeper",
     "font.family": "sans-serif",
     "font.size": 10.0,
     "text.parse_math": False,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
@@ -97,7 +97,7 @@ class Key:
     @property
     def swatch(self) -> str:
         """A sample of the line and its marker as an SVG element."""
-        color = "currentColor" if self.color == _INK else self.color
+        color = "currentColor" if self.color == INK else self.color
         shape = f'<path d="{_shape(self.marker)}" fill="{color}"/>' if self.marker else ""
         return (
             f'<svg class="swatch" viewBox="0 0 32 10" aria-hidden="true"><path d="M0 5H32" stroke="{color}" '
@@ -230,7 +230,7 @@ def view_plot(
     return Plot(title=title, caption=caption, legend=legend, charts=(_view_chart(lines, title, chance, up),))
 
 
-NATURAL = Key(label="unaltered", color=_INK, dash="5 3")
+NATURAL = Key(label="unaltered", color=INK, dash="5 3")
 """How unaltered sequences are drawn."""
 
 GUESSING = Key(label="guessing", color=CONTROL, dash="1 2.5")
@@ -310,14 +310,14 @@ def _budget_chart(
     chance: float,
     metric: str,
 ) -> Chart:
-    figure, axes = _axes()
+    figure, axes = blank_axes()
     budgets = sorted({float(r["budget"]) for r in records})
     if budgets[0] > 0 and budgets[-1] / budgets[0] >= 8:
         axes.set_xscale("log", base=2)
     if natural is not None:
-        axes.axhline(natural["value"], color=NATURAL.color, linewidth=1.2, dashes=_dashes(NATURAL))
+        axes.axhline(natural["value"], color=NATURAL.color, linewidth=1.2, dashes=dashes_of(NATURAL))
         if has_interval(natural):
-            axes.axhspan(natural["low"], natural["high"], color=_INK, alpha=0.08, linewidth=0)
+            axes.axhspan(natural["low"], natural["high"], color=INK, alpha=0.08, linewidth=0)
     for name, key in keys.items():
         _draw(axes, key, [r for r in records if r["attack"] == name], "budget")
     shown = budgets[:: -(-len(budgets) // 7)]
@@ -335,7 +335,7 @@ def _budget_chart(
 
 
 def _view_chart(lines: Sequence[tuple[Key, Sequence[Record]]], title: str, chance: float, up: str) -> Chart:
-    figure, axes = _axes(width=9.2, height=3.0)
+    figure, axes = blank_axes(width=9.2, height=3.0)
     for key, records in lines:
         _draw(axes, key, records, "view")
     views = sorted({r["view"] for _, records in lines for r in records})
@@ -346,9 +346,10 @@ def _view_chart(lines: Sequence[tuple[Key, Sequence[Record]]], title: str, chanc
     return Chart(title="", svg=_svg(figure, axes, "view", up, chance, of))
 
 
-def _axes(width: float = 3.7, height: float = 2.5) -> tuple[Figure, Axes]:
+def blank_axes(width: float = 3.7, height: float = 2.5) -> tuple[Figure, Axes]:
+    """Return a figure of a size in inches and its axes, in the report's style."""
     # The style is set before anything is drawn, since artists read it when they are made.
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((0.6 / width, 0.52 / height, 1 - 0.72 / width, 1 - 0.62 / height))
     return figure, axes
@@ -357,7 +358,7 @@ def _axes(width: float = 3.7, height: float = 2.5) -> tuple[Figure, Axes]:
 def _draw(axes: Axes, key: Key, records: Sequence[Record], across: str) -> None:
     points = sorted(records, key=lambda r: r[across])
     x = [r[across] for r in points]
-    style: dict[str, Any] = {"dashes": _dashes(key)} if key.dash else {}
+    style: dict[str, Any] = {"dashes": dashes_of(key)} if key.dash else {}
     axes.plot(
         x,
         [r["value"] for r in points],
@@ -384,19 +385,20 @@ def _draw(axes: Axes, key: Key, records: Sequence[Record], across: str) -> None:
     )
 
 
-def _dashes(key: Key) -> tuple[float, ...]:
+def dashes_of(key: Key) -> tuple[float, ...]:
+    """Return the lengths of a key's dashes and of the gaps between them."""
     return tuple(float(length) for length in key.dash.split())
 
 
 def _svg(figure: Figure, axes: Axes, across: str, up: str, chance: float, of: tuple[str, ...]) -> str:
-    axes.axhline(chance, color=GUESSING.color, linewidth=1.1, dashes=_dashes(GUESSING), zorder=1)
+    axes.axhline(chance, color=GUESSING.color, linewidth=1.1, dashes=dashes_of(GUESSING), zorder=1)
     axes.set_ylim(-1, 101)
     target = io.StringIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         # Labels are drawn by the browser, so it is no matter that the font for measuring lacks a sign.
         warnings.filterwarnings("ignore", message="Glyph")
         axes.set_yticks(range(0, 101, 25))
-        axes.yaxis.grid(True, color=_INK, alpha=0.12, linewidth=0.8)
+        axes.yaxis.grid(True, color=INK, alpha=0.12, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.tick_params(length=3, width=0.8, labelsize=9)
         axes.set_xlabel(across)
@@ -404,10 +406,10 @@ def _svg(figure: Figure, axes: Axes, across: str, up: str, chance: float, of: tu
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
         FigureCanvasSVG(figure).print_svg(target, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inline(target.getvalue(), f"{up} against {across}", of)
+    return inline_svg(target.getvalue(), f"{up} against {across}", of)
 
 
-def _inline(document: str, name: str, of: tuple[str, ...]) -> str:
+def inline_svg(document: str, name: str, of: tuple[str, ...]) -> str:
     """Make matplotlib's SVG document an element of a page: in its colors, no namespaces, ids of its own."""
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
@@ -417,7 +419,7 @@ def _inline(document: str, name: str, of: tuple[str, ...]) -> str:
     svg = start + svg[svg.index(">") + 1 :]
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font-family: [^;\"]*; ", "", svg)
-    svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace(_INK, "currentColor")
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace(INK, "currentColor")
     # A reference must not reach into another chart: one in a closed section would not be drawn.
     prefix = hashlib.blake2b(repr((of, name)).encode(), digest_size=6).hexdigest()
     return re.sub(r'(id="|href="#|url\(#)', rf"\1c{prefix}-", svg).strip()

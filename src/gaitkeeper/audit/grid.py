@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from gaitkeeper.audit.action_grid import ActionSettings
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.synthetic.population import Population
 
@@ -89,6 +90,65 @@ class Cell:
     def key(self) -> str:
         """What tells this cell from every other."""
         return "|".join(str(value) for value in asdict(self).values())
+
+
+def sequence_cell(
+    attack: str,
+    goal: str,
+    *,
+    norm: Norm | None = None,
+    budget: float | None = None,
+    stored: StoredName | None = None,
+    straight_through: bool = False,
+    steps: int | None = None,
+    restarts: int = 1,
+    coherent: bool = False,
+    where: Placement = "first",
+) -> Cell:
+    """Return the cell of one attack on sequences that is asked for by name, with what is usual for it.
+
+    Args:
+        attack: its name.
+        goal: nontargeted or targeted.
+        norm: None is altered for attacks whose frames are generated, else linf.
+        budget: grey levels of 255 for linf, None being 16; the share of frames for altered and inserted, None being
+            1/40; else as in :class:`Cell`.
+        stored: None is binary for altered and inserted, else 8-bit.
+        straight_through: see :class:`Cell`.
+        steps: None is 40 where frames are generated, 100 as published, else 10.
+        restarts: see :class:`Cell`.
+        coherent: see :class:`Cell`.
+        where: see :class:`Cell`.
+
+    Raises:
+        GaitkeeperError: there is no such attack on sequences, or the values do not go together.
+    """
+    name = next((known for known in get_args(Name)[1:] if known == attack), None)
+    aim = next((known for known in get_args(GoalName)[1:] if known == goal), None)
+    if name is None or aim is None:
+        raise GaitkeeperError(
+            f"{attack}, {goal}: expected an attack on sequences, {', '.join(get_args(Name)[1:])}, and one of the goals "
+            f"{', '.join(get_args(GoalName)[1:])}"
+        )
+    generated = Cell(attack=name).generated
+    norm = norm or ("altered" if generated else "linf")
+    sparse = norm in SHARES
+    if budget is None:
+        budget = 1 / 40 if sparse else 16
+    if steps is None:
+        steps = 100 if name == "temporal-sparse-published" else 40 if generated else 10
+    return Cell(
+        attack=name,
+        goal=aim,
+        norm=norm,
+        budget=budget / 255 if norm == "linf" else budget,
+        stored=stored or ("binary" if sparse else "uint8"),
+        straight_through=straight_through,
+        steps={"fgsm": 1, "random-latents": 0}.get(name, steps),
+        restarts=restarts,
+        coherent=coherent,
+        where=where,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +278,7 @@ class AuditSettings:
         examples: attacked sequences kept for the report, a cell.
         grid: the attacks.
         population: the walkers.
+        actions: of the half that is about actions; models, data, subjects, seed and examples apply to it too.
     """
 
     model: tuple[str, ...] = ("gaitset-walkers",)
@@ -233,6 +294,7 @@ class AuditSettings:
     examples: int = 1
     grid: GridSettings = field(default_factory=GridSettings)
     population: Population = field(default_factory=Population)
+    actions: ActionSettings = field(default_factory=ActionSettings)
 
     def __post_init__(self) -> None:
         for name in ("probes", "frames", "batch"):

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gaitkeeper import __version__
+from gaitkeeper.audit.action_report import action_examples, action_section, report_title
+from gaitkeeper.audit.actions import run_action_audit
 from gaitkeeper.audit.grid import SHARES, AuditSettings
-from gaitkeeper.audit.recognition import Progress
+from gaitkeeper.audit.recognition import Progress, Record
 from gaitkeeper.audit.report import Example, Panel, Report, write_report
 from gaitkeeper.audit.run import run_audit
 from gaitkeeper.audit.verdict import attack_text, budget_text, stored_text, verdict
 from gaitkeeper.datasets.protocols import TRAIN_SUBJECTS
 from gaitkeeper.errors import DataError
-from gaitkeeper.models.weights import SHIPPED, card
+from gaitkeeper.models.weights import SHIPPED, card, recognizes_actions
 from gaitkeeper.motion.silhouettes import energy_image
 
 LIMITS = (
@@ -157,31 +159,83 @@ def _example(before: np.ndarray, after: np.ndarray, row: Mapping[str, Any], *, n
 def audit_and_report(
     settings: AuditSettings, out: Path, *, device: str, progress: Progress
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """Run an audit, or go on with one, and write ``report.html``.
+    """Run an audit of recognizers of gaits, of actions or of both, or go on with one, and write ``report.html``.
+
+    What is about actions has a folder ``actions`` of its own.
 
     Returns:
         The verdict's sentences, and the samples that were skipped with the reasons.
+
+    Raises:
+        GaitkeeperError: unusable data or weights, data for models of both kinds, or a folder of another audit.
     """
+    acting = [name for name in settings.model if recognizes_actions(name)]
+    walking = [name for name in settings.model if name not in acting]
+    if acting and walking and settings.data is not None:
+        raise DataError(f"{settings.data}: expected models of gaits or of actions, got both; audit them one by one")
+    gait = _Half()
+    if walking:
+        gait = _gait_half(replace(settings, model=tuple(walking)), out, device=device, progress=progress)
+    part, acted = None, None
+    if acting:
+        acted = run_action_audit(
+            acting, settings.actions, out / "actions", data=settings.data, subjects=settings.subjects,
+            seed=settings.seed, examples=settings.examples, device=device, progress=progress,
+        )  # fmt: skip
+        part = action_section(
+            acted.rows, acted.records, action_examples(out / "actions", acting, acted.data.layout), models=acting,
+            cards=_cards(acting), classes=len(acted.data.classes),
+        )  # fmt: skip
+    skipped = [*gait.skipped, *(acted.skipped if acted else ())]
+    report = Report(
+        title=report_title(gait=bool(walking), actions=bool(acting)),
+        records=gait.records,
+        settings={"gaitkeeper": __version__, **asdict(settings), "cards": _cards(settings.model)},
+        chance=gait.chance,
+        identities=gait.identities,
+        examples=examples(out, walking) if walking else (),
+        skipped=skipped,
+        biometric=gait.biometric or (acted is not None and acted.data.biometric),
+        limits=LIMITS if walking else (),
+        unseen=gait.unseen,
+        actions=part,
+    )
+    write_report(out / "report.html", report)
+    sentences = list(gait.sentences)
+    for finding in part.findings if part else ():
+        sentences += [f"{finding.title}: {sentence}" for sentence in finding.sentences]
+    return sentences, skipped
+
+
+@dataclass(frozen=True)
+class _Half:
+    """What a report says of gaits; nothing by default."""
+
+    records: Sequence[Record] = ()
+    sentences: Sequence[str] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    chance: float = 0.0
+    identities: int = 0
+    biometric: bool = False
+    unseen: bool = False
+
+
+def _gait_half(settings: AuditSettings, out: Path, *, device: str, progress: Progress) -> _Half:
     outcome = run_audit(settings, out, device=device, progress=progress)
     # Only walkers are known to be strangers to the shipped weights; a user's network may have met its gallery.
     unseen = settings.data is None and set(settings.model) <= set(SHIPPED)
     unseen = unseen and min(int(name) for name in outcome.subjects) > TRAIN_SUBJECTS[-1]
-    chance = 100 / len(outcome.subjects)
-    report = Report(
-        title="How easily is this gait recognizer fooled?",
+    people = len(outcome.subjects)
+    return _Half(
         records=outcome.records,
-        settings={"gaitkeeper": __version__, **asdict(settings), "cards": _cards(settings.model)},
-        chance=chance,
-        identities=len(outcome.subjects),
-        examples=examples(out, settings.model),
+        sentences=verdict(outcome.records, chance=100 / people, identities=people, unseen=unseen),
         skipped=outcome.skipped,
+        chance=100 / people,
+        identities=people,
         biometric=outcome.biometric,
-        limits=LIMITS,
         unseen=unseen,
     )
-    write_report(out / "report.html", report)
-    return verdict(outcome.records, chance=chance, identities=len(outcome.subjects), unseen=unseen), outcome.skipped
 
 
-def _cards(models: Sequence[str]) -> dict[str, object]:
+def _cards(models: Sequence[str]) -> dict[str, Any]:
     return {name: card(name) for name in models if name in SHIPPED}

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from gaitkeeper.audit.figures import Plot, budget_plots, heading, png_uri, sheet, view_plots
 from gaitkeeper.audit.grid import SHARES
+from gaitkeeper.audit.palette import palette_uri
 from gaitkeeper.audit.templates import APPEARANCE, METRICS, TRANSFER, flatten, page
 from gaitkeeper.audit.verdict import (
     CLOSING,
@@ -72,6 +73,7 @@ class Example:
         panels: the sequences; shorter ones stay on their last frame.
         fps: frames a second.
         verb: what was done to the marked frames.
+        drawn: the frames are drawings of few colors, which may be shown larger than they are.
     """
 
     title: str
@@ -79,6 +81,7 @@ class Example:
     panels: Sequence[Panel]
     fps: float = 12.5
     verb: str = "altered"
+    drawn: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,50 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The verdict on one recognizer and one data set.
+
+    Args:
+        title: which.
+        sentences: the verdict.
+        bars: the figures that carry it, in percent.
+    """
+
+    title: str
+    sentences: Sequence[str]
+    bars: Sequence[Bar] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a report that is not about identification.
+
+    Args:
+        title: its heading.
+        findings: its verdicts.
+        axis: what the bars of the verdicts show.
+        facts: what the page's head says of it, in a few words each.
+        terms: words that are to be explained, with their meanings.
+        tables: in order; folded ones come after plots and examples.
+        plots: of its own.
+        examples: sequences to play.
+        pictures: stills.
+        limits: what it leaves open, in sentences.
+    """
+
+    title: str
+    findings: Sequence[Finding]
+    axis: str = ""
+    facts: Sequence[str] = ()
+    terms: Sequence[tuple[str, str]] = ()
+    tables: Sequence[Table] = ()
+    plots: Sequence[Plot] = ()
+    examples: Sequence[Example] = ()
+    pictures: Sequence[Picture] = ()
+    limits: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What a report is made of.
 
@@ -123,8 +170,8 @@ class Report:
         title: the page's heading.
         records: summary records in long form, each with the keys in ``KEYS``, those of transfer also with ``judge``.
         settings: everything the audit was run with, nested; printed completely.
-        chance: rank-1 of guessing, percent.
-        identities: people in the gallery.
+        chance: rank-1 of guessing, percent; of no matter where nobody is identified.
+        identities: people in the gallery, 0 where nobody is identified.
         examples: sequences to play.
         pictures: stills.
         tables: further tables, shown in a section of their own together with ``plots``.
@@ -135,13 +182,14 @@ class Report:
         biometric: whether frames or figures are of real people.
         limits: further limits of the audit, in sentences.
         unseen: whether the network was trained on none of the gallery's people; only then the report says so.
+        actions: what was found about skeleton actions; a report has this part, the one about identification or both.
     """
 
     title: str
     records: Sequence[Record]
     settings: Mapping[str, object]
-    chance: float
-    identities: int
+    chance: float = 0.0
+    identities: int = 0
     examples: Sequence[Example] = ()
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
@@ -152,6 +200,12 @@ class Report:
     biometric: bool = False
     limits: Sequence[str] = ()
     unseen: bool = False
+    actions: Part | None = None
+
+    @property
+    def gait(self) -> bool:
+        """Whether the report has a part about identification."""
+        return self.actions is None or bool(self.records or self.findings or self.decisions)
 
 
 def write_report(path: Path | str, report: Report) -> None:
@@ -185,7 +239,7 @@ def render_report(report: Report) -> str:
             missing = ["judge"]
         if missing:
             raise DataError(f"record {number} of the report: expected {', '.join(KEYS)}; {', '.join(missing)} missing")
-    for table in report.tables:
+    for table in (*report.tables, *(report.actions.tables if report.actions else ())):
         _check_table(table)
     grouped: dict[tuple[str, str], list[Record]] = {}
     for record in report.records:
@@ -200,11 +254,27 @@ def render_report(report: Report) -> str:
         examples=[_example(example) for example in report.examples],
         shown=SHOWN,
         pictures=[(p, _picture(p)) for p in report.pictures],
+        part=_part(report.actions) if report.actions else None,
         decided=list(dict.fromkeys(key for row in report.decisions for key in row)),
         settings=list(flatten(report.settings)),
     )
     # A file name can hold bytes that are no text; the rest of the report is worth having all the same.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "title": part.title,
+        "findings": [(finding, [_bar(bar) for bar in finding.bars]) for finding in part.findings],
+        "axis": part.axis,
+        "facts": part.facts,
+        "terms": part.terms,
+        "tables": part.tables,
+        "plots": [_plot(plot, small=len(plot.charts) > 1) for plot in part.plots],
+        "examples": [_example(example) for example in part.examples],
+        "pictures": [(p, _picture(p)) for p in part.pictures],
+        "limits": part.limits,
+    }
 
 
 def _group(report: Report, model: str, data: str, records: Sequence[Record]) -> dict[str, Any]:
@@ -446,7 +516,7 @@ def _first(records: Sequence[Record], **wanted: Any) -> Record | None:
 
 
 def _example(example: Example) -> dict[str, Any]:
-    panels = [_panel(example.title, panel) for panel in example.panels]
+    panels = [_panel(example.title, panel, drawn=example.drawn) for panel in example.panels]
     if not panels or not example.fps > 0:
         raise DataError(
             f"example {example.title!r}: expected at least one panel and a positive rate, "
@@ -459,10 +529,11 @@ def _example(example: Example) -> dict[str, Any]:
         "length": length,
         "marks": [(index, 100 * index / max(length - 1, 1)) for index in marks],
         "first": marks[0] if marks else 0,
+        "drawn": example.drawn,
     }
 
 
-def _panel(title: str, panel: Panel) -> dict[str, Any]:
+def _panel(title: str, panel: Panel, *, drawn: bool) -> dict[str, Any]:
     frames = np.asarray(panel.frames)
     where = f"example {title!r}, panel {panel.label!r}"
     if frames.dtype != np.uint8 or frames.size == 0 or (frames.ndim != 3 and frames.shape[3:] != (3,)):
@@ -473,9 +544,10 @@ def _panel(title: str, panel: Panel) -> dict[str, Any]:
     outside = [index for index in panel.marked if not 0 <= index < length]
     if outside:
         raise DataError(f"{where}: expected marked frames from 0 to {length - 1}, found {outside[0]}")
+    laid = sheet(frames, SHEET_COLUMNS)
     return {
         "label": panel.label,
-        "sheet": png_uri(sheet(frames, SHEET_COLUMNS)),
+        "sheet": (palette_uri(laid) if drawn and laid.ndim == 3 else None) or png_uri(laid),
         "length": length,
         "width": width,
         "height": height,

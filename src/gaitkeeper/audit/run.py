@@ -351,6 +351,7 @@ def run_audit(
     """
     cells = list(settings.grid.cells()) if cells is None else list(cells)
     described = {"gaitkeeper": __version__, **dataclasses.asdict(settings), "cells": [cell.key for cell in cells]}
+    del described["actions"]
     audit = _Audit(settings, cells, out, device, progress)
     audit.write_sequences = write_sequences
     with Rows(out, json.loads(json.dumps(described))) as rows:

@@ -47,8 +47,20 @@ class Sequences(Protocol):
         ...
 
 
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+class _Loading(Protocol):
+    @property
+    def samples(self) -> Sequence[_Keyed]: ...
+
+    def load(self, indices: Sequence[int]) -> list[np.ndarray | DataError]: ...
+
+
 def load_usable(
-    data: Sequences, indices: Sequence[int], skipped: list[tuple[str, str]]
+    data: _Loading, indices: Sequence[int], skipped: list[tuple[str, str]]
 ) -> tuple[list[int], list[np.ndarray]]:
     """Load samples; those that cannot be used are appended to ``skipped`` as (sample, reason)."""
     kept, arrays = [], []

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from gaitkeeper.datasets.asf import find_asf, read_amc, read_asf
 from gaitkeeper.datasets.mocap import Chain
+from gaitkeeper.datasets.stored import MIN_FRAMES, Split, check_folder, load_each
 from gaitkeeper.errors import DataError
 from gaitkeeper.motion.skeletons import HDM05_25
 
@@ -130,13 +130,8 @@ CLASSES_11: Mapping[str, tuple[str, ...]] = {
 TRAIN_ACTORS = ("bd", "bk", "dg")
 TEST_ACTORS = ("mm", "tr")
 
-Split = Literal["train", "test", "all"]
-"""Takes by actor: those of the three actors for training, of the two others, or of all five."""
-
-MIN_FRAMES = 8
-"""Fewest frames of a take."""
-
-_TAKE = re.compile(r"HDM_([a-z]+)_(\w+)_(\d+)_120\.amc", re.IGNORECASE)
+FILE = re.compile(r"HDM_([a-z]+)_(\w+)_(\d+)_120\.amc", re.IGNORECASE)
+"""Names of takes' files: actor, name, number."""
 
 
 @dataclass(frozen=True, order=True)
@@ -194,10 +189,7 @@ class Hdm05:
         classes: Mapping[str, Sequence[str]] = CLASSES_11,
         subjects: Sequence[str] | None = None,
     ) -> None:
-        if not path.is_dir():
-            raise DataError(
-                f"{path}: expected a folder of HDM05's takes, found {'a file' if path.exists() else 'nothing'}"
-            )
+        check_folder(path, "HDM05's takes")
         self.classes = tuple(classes)
         actors = {"train": TRAIN_ACTORS, "test": TEST_ACTORS, "all": TRAIN_ACTORS + TEST_ACTORS}[split]
         kept = actors if subjects is None else [actor for actor in subjects if actor in actors]
@@ -219,28 +211,32 @@ class Hdm05:
         self._chains: dict[Path, Chain] = {}
 
     def load(self, indices: Sequence[int]) -> list[np.ndarray | DataError]:
-        """Return, for each take asked for, its joints ``(t, 25, 3)`` float32 in metres or what is wrong with it."""
-        found: list[np.ndarray | DataError] = []
-        for index in indices:
-            try:
-                found.append(self._read(self._files[self.samples[index]]))
-            except DataError as error:
-                found.append(error)
-        return found
+        """Return, for each take asked for, its joints ``(1, t, 25, 3)`` float32 in metres or what is wrong."""
+        return load_each(indices, lambda index: take_joints(self._files[self.samples[index]], self._chains))
 
-    def _read(self, file: Path) -> np.ndarray:
-        skeleton = find_asf(file)
-        if skeleton not in self._chains:
-            self._chains[skeleton] = read_asf(skeleton)
-        capture = read_amc(file, self._chains[skeleton], fps=self.fps)
-        if len(capture) < MIN_FRAMES:
-            raise DataError(f"{file}: expected at least {MIN_FRAMES} frames, found {len(capture)}")
-        return capture.positions(self.layout.joints).astype(np.float32)
+
+def take_joints(file: Path, chains: dict[Path, Chain]) -> np.ndarray:
+    """Return the joints of an AMC file in the layout HDM05_25, ``(1, t, 25, 3)`` float32 in metres.
+
+    Args:
+        file: the movement.
+        chains: skeletons by their files, to which its own is added.
+
+    Raises:
+        DataError: naming the file: it or its skeleton is missing or damaged, or there are too few frames.
+    """
+    skeleton = find_asf(file)
+    if skeleton not in chains:
+        chains[skeleton] = read_asf(skeleton)
+    capture = read_amc(file, chains[skeleton])
+    if len(capture) < MIN_FRAMES:
+        raise DataError(f"{file}: expected at least {MIN_FRAMES} frames, found {len(capture)}")
+    return capture.positions(HDM05_25.joints)[None].astype(np.float32)
 
 
 def _takes(path: Path) -> Iterator[tuple[Path, str, str, str]]:
     """Yield file, actor, name and number of every take below a folder; endings are in small or capital letters."""
     for file in sorted(path.rglob("*")):
-        found = _TAKE.fullmatch(file.name)
+        found = FILE.fullmatch(file.name)
         if found:
             yield file, found[1].lower(), found[2], found[3]

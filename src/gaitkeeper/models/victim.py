@@ -73,6 +73,7 @@ class Victim:
             with the data and the domain's extras in order, and with ``lengths=`` if its signature has it; a
             network without it sees sequences of different lengths one length at a time, without padding.
         distance: how its embeddings are compared.
+        classes: names of the classes, for a network that returns logits; None where they are not known.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Victim:
         output: Output = "embedding",
         prepare: Callable[[Motion], Sequence[Tensor | None]] | None = None,
         distance: Distance = "parts",
+        classes: Sequence[str] | None = None,
     ) -> None:
         self.module = module
         self.domain = domain
         self.output: Output = output
         self.distance: Distance = distance
+        self.classes = None if classes is None else tuple(classes)
         self._prepare = prepare
         self._takes_lengths = "lengths" in inspect.signature(module.forward).parameters
 
@@ -104,6 +107,7 @@ class Victim:
             output=self.output,
             prepare=self._prepare,
             distance=self.distance,
+            classes=self.classes,
         )
 
     @property

@@ -1,9 +1,8 @@
-"""Weights on disk: official checkpoints, our own safetensors, the shipped ones."""
+"""Recognizers by name: official checkpoints, our own safetensors, the shipped ones."""
 
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,13 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gaitkeeper.errors import WeightsError
-from gaitkeeper.files import replacing
+from gaitkeeper.errors import DataError, WeightsError
+from gaitkeeper.models.actions.agcn import from_released
+from gaitkeeper.models.actions.networks import FAMILIES, action_victim, family_of, from_state
+from gaitkeeper.models.actions.preparation import Preparation
 from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
 from gaitkeeper.models.gait.gaitbase import GaitBase
 from gaitkeeper.models.gait.gaitgl import GaitGL
 from gaitkeeper.models.gait.gaitpart import GaitPart
 from gaitkeeper.models.gait.gaitset import GaitSet, from_original, is_original
+from gaitkeeper.models.states import load_strictly, read_state
 from gaitkeeper.models.victim import Victim
 from gaitkeeper.motion.motion import SILHOUETTES
 
@@ -25,89 +27,12 @@ SHIPPED = {
     "gaitset-walkers": "gaitset-walkers.safetensors",
     "gaitbase-walkers": "gaitbase-walkers.safetensors",
     "gaitpart-walkers": "gaitpart-walkers.safetensors",
+    "st-gcn-actors": "st-gcn-actors.safetensors",
+    "ctr-gcn-actors": "ctr-gcn-actors.safetensors",
+    "sgn-actors": "sgn-actors.safetensors",
+    "hrnn-actors": "hrnn-actors.safetensors",
 }
 """Weights in the package, by the name that ``--model`` takes."""
-
-
-def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a state dict and its metadata without running anything in the file.
-
-    ``.safetensors``, and pickled checkpoints by torch's restricted loader; a checkpoint's ``model`` entry is taken,
-    and a data-parallel ``module.`` prefix dropped.
-
-    Raises:
-        WeightsError: the file is missing, damaged, holds more than tensors, or claims more values than it holds.
-    """
-    if not path.is_file():
-        raise WeightsError(f"{path}: expected a weights file, found {'a folder' if path.is_dir() else 'nothing'}")
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                return _sound(state, path), dict(file.metadata() or {})
-        except SafetensorError as error:
-            raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: not a checkpoint of plain tensors ({reason})") from error
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("model"), Mapping):
-        loaded = loaded["model"]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise WeightsError(f"{path}: expected a state dict of tensors, found {type(loaded).__name__}")
-    return _sound(loaded, path), {}
-
-
-def _sound(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return a state dict without prefix; refuse empty tensors and those that claim more values than the file holds."""
-    empty = next((key for key, value in state.items() if not value.numel()), None)
-    if empty is not None:
-        raise WeightsError(f"{path}: {empty} is empty, of shape {tuple(state[empty].shape)}")
-    values, size = sum(value.numel() for value in state.values()), path.stat().st_size
-    if values > size:
-        raise WeightsError(f"{path}: claims {values} values in {size} bytes")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
-
-
-def save_state(path: Path | str, module: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write a network's state as safetensors, whole or not at all."""
-    from safetensors.torch import save_file
-
-    state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(state, temporary, metadata=dict(metadata))
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:
-    """Load a state dict whose keys and shapes must be exactly the network's.
-
-    A network on the ``meta`` device gets its memory, on the CPU, once all is known to fit.
-
-    Raises:
-        WeightsError: naming the file, the missing and unexpected keys and the shapes that differ.
-    """
-    own = module.state_dict()
-    faults = [f"missing {key}" for key in own if key not in state]
-    faults += [f"unexpected {key}" for key in state if key not in own]
-    faults += [
-        f"{key}: expected shape {tuple(own[key].shape)}, found {tuple(value.shape)}"
-        for key, value in state.items()
-        if key in own and own[key].shape != value.shape
-    ]
-    faults += [f"{key}: not finite" for key, v in state.items() if v.is_floating_point() and not v.isfinite().all()]
-    if faults:
-        shown = "; ".join(faults[:6]) + (f"; and {len(faults) - 6} more" if len(faults) > 6 else "")
-        raise WeightsError(f"{source}: does not fit {type(module).__name__}: {shown}")
-    # Assigning keeps buffers that are not in the state, which giving a meta network memory would not.
-    missing = any(weight.is_meta for weight in module.parameters())
-    fitting = {key: value.to(own[key].dtype).clone() for key, value in state.items()} if missing else state
-    try:
-        module.load_state_dict(fitting, assign=missing)
-    except WeightsError as error:
-        raise WeightsError(f"{source}: {error}") from None
 
 
 def for_convolutions(module: nn.Module) -> nn.Module:
@@ -134,21 +59,24 @@ _NETWORKS: Mapping[str, type[Recognizer]] = {
 
 
 def load_recognizer(path: Path) -> Victim:
-    """Load a recognizer of any width from OpenGait's file, our own, or for GaitSet that of the original repository.
+    """Load a recognizer of gaits or actions of any width from a published checkpoint or our own file.
 
-    Network, widths, blocks, classes and batch normalization follow from keys and shapes, and so does the distance,
-    which is another one in the original repository of GaitSet.
+    Of gaits those are OpenGait's and for GaitSet that of the original repository, whose distance is another one; of
+    actions those of the networks' own repositories. Network, widths, blocks, classes and batch normalization follow
+    from keys and shapes, and of published action networks the preparation too.
 
     Raises:
         WeightsError: the file cannot be read, or its keys and shapes are those of no network here.
     """
-    state, _ = read_state(path)
+    state, metadata = read_state(path)
+    if family_of(renamed := from_released(state)) is not None:
+        return _action_recognizer(renamed, metadata, path)
     original = is_original(state)
     if original:
         state = from_original(state)
     network = next((network for key, network in _NETWORKS.items() if key in state), None)
     if network is None:
-        names = ", ".join(network.__name__ for network in _NETWORKS.values())
+        names = ", ".join([*(network.__name__ for network in _NETWORKS.values()), *FAMILIES])
         found = ", ".join(list(state)[:4]) or "nothing"
         raise WeightsError(f"{path}: expected the keys of {names}; found {found}")
     try:
@@ -162,6 +90,38 @@ def load_recognizer(path: Path) -> Victim:
         module = network(**options)
     load_strictly(module, state, path)
     return Victim(for_convolutions(module.eval()), SILHOUETTES, distance="whole" if original else "parts")
+
+
+def _action_recognizer(state: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> Victim:
+    """Return a skeleton network as a victim: with the preparation and classes that our own files tell, else published.
+
+    Raises:
+        WeightsError: keys and shapes are not those of one network, or the metadata do not fit it.
+    """
+    ours = "preparation" in metadata
+    try:
+        told = {key: json.loads(metadata[key]) for key in ("preparation", "classes", "persons")} if ours else {}
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path}: its metadata cannot be read ({error})") from error
+    try:
+        preparation = Preparation.from_json(told["preparation"]) if ours else None
+        # Some networks draw their first weights from the random state that is the caller's.
+        with torch.random.fork_rng(devices=[]):
+            found = from_state(state, layout=None if preparation is None else preparation.layout)
+    except KeyError as error:
+        raise WeightsError(f"{path}: expected the keys of {family_of(state)}; {error} is missing") from None
+    except (ValueError, IndexError, RuntimeError, DataError) as error:
+        raise WeightsError(f"{path}: has not the shapes of {family_of(state)} ({error})") from None
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    load_strictly(found.module, state, path)
+    if preparation is None:
+        preparation = Preparation(layout=found.layout, **FAMILIES[found.family].published)
+    classes = told.get("classes")
+    if classes is not None and len(classes) != found.classes:
+        raise WeightsError(f"{path}: names {len(classes)} classes of {found.classes}")
+    persons = found.persons or told.get("persons")
+    return action_victim(found.module.eval(), preparation, classes=classes, persons=persons)
 
 
 def shipped(name: str) -> Path:
@@ -197,6 +157,11 @@ def load_victim(model: str, *, device: str = "cpu") -> Victim:
         )
     victim.module.to(device)
     return victim
+
+
+def recognizes_actions(model: str) -> bool:
+    """Tell whether a model, as ``--model`` names it, recognizes actions of skeletons; else it recognizes gaits."""
+    return load_victim(model).domain.layout is not None
 
 
 def _from_function(model: str) -> Victim:

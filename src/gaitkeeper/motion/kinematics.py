@@ -146,23 +146,25 @@ def place_bones(joints: Tensor, lengths: Tensor, layout: Layout) -> Tensor:
 
 
 def resample(joints: Tensor, frames: int, layout: Layout) -> Tensor:
-    """Return a movement at another number of frames, first and last kept, with bones of constant length.
+    """Return a movement at another number of frames, first and last kept, whose bones are as long as before.
 
-    Frames between two are interpolated linearly, which shortens bones that turn; they get back their median length.
+    Frames between two are interpolated linearly, which shortens bones that turn; bones get the lengths between those
+    of the two frames.
 
     Args:
-        joints: ``(..., t, v, 3)``, of bones that are constant but for rounding.
+        joints: ``(..., t, v, 3)``.
         frames: at least 2. The new rate is the old times ``(frames - 1) / (t - 1)``.
     """
     if frames < 2:
         raise ValueError(f"expected at least 2 frames, got {frames}")
-    lengths = bone_lengths(joints, layout).median(dim=-2, keepdim=True).values
     times = torch.linspace(0, joints.shape[-3] - 1, frames, dtype=joints.dtype, device=joints.device)
     before = times.floor().long().clamp(0, max(joints.shape[-3] - 2, 0))
-    part = (times - before)[:, None, None]
+    part = (times - before)[:, None]
     after = (before + 1).clamp_max(joints.shape[-3] - 1)
-    between = joints[..., before, :, :] * (1 - part) + joints[..., after, :, :] * part
-    return place_bones(between, lengths, layout)
+    lengths = bone_lengths(joints, layout)
+    lengths = lengths[..., before, :] * (1 - part) + lengths[..., after, :] * part
+    part = part[..., None]
+    return place_bones(joints[..., before, :, :] * (1 - part) + joints[..., after, :, :] * part, lengths, layout)
 
 
 @dataclass(frozen=True, kw_only=True)

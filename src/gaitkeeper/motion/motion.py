@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gaitkeeper.errors import DataError
+from gaitkeeper.motion.skeletons import Layout
 
 Stored = Literal["uint8", "binary", "float32"]
 """How a movement is stored between the attacker and the recognizer."""
@@ -85,6 +86,7 @@ class Domain:
         upper: greatest value.
         stored: the format of a stored sample: 8-bit, two values, or float32.
         extras: names of the entries of ``Motion.extras`` that the victim needs.
+        layout: the joints, of skeletons.
     """
 
     axes: tuple[str, ...]
@@ -93,6 +95,7 @@ class Domain:
     upper: float
     stored: Stored
     extras: tuple[str, ...] = ()
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         if len(self.axes) != len(self.shape):
@@ -164,3 +167,23 @@ class Domain:
 
 SILHOUETTES = Domain(axes=("t", "h", "w"), shape=(None, 64, 44), lower=0.0, upper=1.0, stored="uint8")
 """Aligned silhouettes as the gait data sets store them: 8-bit grey frames of 64 x 44."""
+
+FARTHEST = 20.0
+"""Metres from the origin within which joints are accepted; larger numbers are in other units, or damaged."""
+
+
+def skeletons(layout: Layout, *, persons: int | None = None) -> Domain:
+    """Return the domain of clips ``(n, 3, t, v, m)`` of a layout: joints in metres; absent persons are all zero.
+
+    Args:
+        layout: the joints.
+        persons: persons a clip has room for; None accepts any number.
+    """
+    return Domain(
+        axes=("c", "t", "v", "m"),
+        shape=(3, None, len(layout), persons),
+        lower=-FARTHEST,
+        upper=FARTHEST,
+        stored="float32",
+        layout=layout,
+    )

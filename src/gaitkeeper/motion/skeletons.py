@@ -29,6 +29,8 @@ class Layout:
         center: the joint to which the edges lead.
         bones: pairs (joint, the joint that it carries), nearer to the root first.
         pairs: pairs (left joint, right joint).
+        across: pairs (left joint, right joint) between which the body faces: hips, then shoulders.
+        spine: the root or the joint nearest to it, and the next one up.
         feet: joints that rest on the floor in a stance, ankles and toes.
         coincident: groups of joints that are at one place in all frames, so that they can only move together.
         fps: frames a second as published.
@@ -45,6 +47,8 @@ class Layout:
     center: int
     bones: tuple[Pair, ...]
     pairs: tuple[Pair, ...]
+    across: tuple[Pair, Pair]
+    spine: Pair
     feet: tuple[int, ...]
     coincident: tuple[tuple[int, ...], ...] = ()
     fps: float
@@ -173,6 +177,8 @@ def _ntu(name: str, hands: tuple[Pair, ...]) -> Layout:
         center=20,
         bones=outward(_NTU_BODY + _NTU_HANDS, 0),
         pairs=((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19), (21, 23), (22, 24)),
+        across=((12, 16), (4, 8)),
+        spine=(0, 1),
         feet=(14, 15, 18, 19),
         fps=30.0,
     )
@@ -208,6 +214,8 @@ def _hdm05(name: str, coincident: tuple[tuple[int, ...], ...]) -> Layout:
         center=10,
         bones=outward(_HDM05_RIGID, 10),
         pairs=tuple((left, left + 5) for left in (*range(5), *range(15, 20))),
+        across=((1, 6), (15, 20)),
+        spine=(10, 11),
         feet=(3, 4, 8, 9),
         coincident=coincident,
         fps=120.0,
@@ -244,6 +252,8 @@ MHAD_35 = Layout(
     center=0,
     bones=_MHAD_BONES,
     pairs=tuple((right + 7, right) for right in (*range(7, 14), *range(21, 28))),
+    across=((28, 21), (15, 8)),
+    spine=(0, 1),
     feet=(25, 26, 32, 33),
     fps=480.0,
 )
@@ -265,6 +275,8 @@ KINETICS_18 = Layout(
     center=1,
     bones=outward(_KINETICS_EDGES, 1),
     pairs=((5, 2), (6, 3), (7, 4), (11, 8), (12, 9), (13, 10), (15, 14), (17, 16)),
+    across=((11, 8), (5, 2)),
+    spine=(1, 0),
     feet=(10, 13),
     fps=30.0,
     units="picture",
@@ -283,6 +295,8 @@ UCLA_20 = Layout(
     center=2,
     bones=outward(_UCLA_EDGES, 0),
     pairs=((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19)),
+    across=((12, 16), (4, 8)),
+    spine=(0, 1),
     feet=(14, 15, 18, 19),
     fps=30.0,
 )

@@ -18,7 +18,7 @@ from gaitkeeper.errors import DataError
 from gaitkeeper.files import replacing, write_text
 from gaitkeeper.models.generators.gan import score_quantiles
 from gaitkeeper.models.generators.wgan_gp import Critic, Generator, as_pictures
-from gaitkeeper.models.weights import save_state
+from gaitkeeper.models.states import save_state
 from gaitkeeper.seeding import stream
 from gaitkeeper.training.gan_settings import GeneratorSettings
 from gaitkeeper.training.loop import CHECKPOINT, autocast_dtype, check_settings

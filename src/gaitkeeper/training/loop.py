@@ -22,7 +22,8 @@ from gaitkeeper.models.gait.gaitgl import GaitGL
 from gaitkeeper.models.gait.gaitpart import GaitPart
 from gaitkeeper.models.gait.gaitset import GaitSet
 from gaitkeeper.models.gait.parts import Classifying, FramePooling, SeparateBNNecks
-from gaitkeeper.models.weights import Recognizer, for_convolutions, save_state
+from gaitkeeper.models.states import save_state
+from gaitkeeper.models.weights import Recognizer, for_convolutions
 from gaitkeeper.seeding import stream
 from gaitkeeper.training.losses import batch_all_triplet, part_cross_entropy
 from gaitkeeper.training.sampler import IdentitySampler
@@ -49,6 +50,8 @@ def widths(settings: TrainSettings) -> tuple[int, ...]:
     Raises:
         DataError: the network cannot have these widths or go without batch normalization.
     """
+    if settings.network not in NARROW:
+        raise DataError(f"network: expected a recognizer of gaits, {', '.join(NARROW)}, got {settings.network}")
     channels = settings.channels or NARROW[settings.network]
     counts = {3, 4} if settings.network in {"gaitpart", "gaitgl"} else {len(NARROW[settings.network])}
     if len(channels) not in counts or min(channels) < 1:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gaitkeeper.synthetic.population import Population
+from gaitkeeper.training.action_settings import ActionNetwork
 
-NetworkName = Literal["gaitset", "gaitpart", "gaitgl", "gaitbase", "deepgaitv2"]
+GaitNetwork = Literal["gaitset", "gaitpart", "gaitgl", "gaitbase", "deepgaitv2"]
+NetworkName = GaitNetwork | ActionNetwork
+"""Recognizers of gaits, and of actions."""
 
 NARROW: Mapping[NetworkName, tuple[int, ...]] = {
     "gaitset": (16, 32, 64),
@@ -23,7 +26,7 @@ class TrainSettings:
     """Settings of a recognizer's training; the defaults made the shipped weights.
 
     Args:
-        network: the recognizer.
+        network: the recognizer: of gaits, or of actions, to whose training only this and ``seed`` apply.
         channels: widths of its blocks; without them a narrow network. Published for CASIA-B: 32 64 128 of gaitset,
             gaitpart and gaitgl, 64 128 256 512 of gaitbase and deepgaitv2. Four make the deeper gaitpart and gaitgl
             that were published for OU-MVLP and GREW.

@@ -7,7 +7,7 @@ import torch
 
 from gaitkeeper.models.actions.agcn import AAGCN, AGCN, from_released
 from gaitkeeper.models.actions.graphs import NTU25, NTU25_TIPS_AT_HANDS, split_then_normalized
-from gaitkeeper.models.weights import load_strictly
+from gaitkeeper.models.states import load_strictly
 from tests.models.actions import parameters, settled, skeletons
 
 NARROW = {"classes": 5, "widths": (4, 4, 8), "strides": (1, 1, 2)}

@@ -7,7 +7,7 @@ from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.actions.as_gcn import ASGCN, ActionalASGCN
 from gaitkeeper.models.actions.as_gcn_inference import ActionalInference
 from gaitkeeper.models.actions.graphs import NTU25_TIPS_AT_HANDS
-from gaitkeeper.models.weights import load_strictly
+from gaitkeeper.models.states import load_strictly
 from tests.models.actions import parameters, settled, skeletons
 
 NARROW = {"classes": 5, "widths": (4, 4, 6), "strides": (1, 1, 2), "recon_width": 4}

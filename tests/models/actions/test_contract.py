@@ -22,8 +22,8 @@ from gaitkeeper.models.actions.hrnn import HDM05_25_PARTS, HRNN
 from gaitkeeper.models.actions.ms_g3d import MSG3D
 from gaitkeeper.models.actions.sgn import SGN, sample
 from gaitkeeper.models.actions.st_gcn import STGCN
+from gaitkeeper.models.states import load_strictly
 from gaitkeeper.models.victim import Victim
-from gaitkeeper.models.weights import load_strictly
 from gaitkeeper.motion.motion import Domain, Motion
 from tests.models.actions import settled, skeletons
 

@@ -6,7 +6,7 @@ import torch
 from gaitkeeper.errors import WeightsError
 from gaitkeeper.models.actions.graphs import HDM05_25, NTU25, NTU25_TIPS_AT_HANDS
 from gaitkeeper.models.actions.st_gcn import STGCN
-from gaitkeeper.models.weights import load_strictly
+from gaitkeeper.models.states import load_strictly
 from tests.models.actions import parameters, settled, skeletons
 
 NARROW = {"classes": 5, "widths": (4, 4, 6), "strides": (1, 1, 2)}

@@ -43,7 +43,7 @@ APPEARANCE = ("overlap", "overlap_before", "critic", "realism", "single")
 TRANSFER = ("transfer", "transfer-success")
 """Metrics of what another recognizer, the record's ``judge``, makes of the same sequences."""
 
-_PERCENT = ("rank1", "success", "changed", *APPEARANCE, *TRANSFER)
+_PERCENT = ("accuracy", "rank1", "success", "changed", *APPEARANCE, *TRANSFER)
 
 
 def page(**content: Any) -> str:
@@ -101,8 +101,8 @@ def plain(value: object) -> str:
 
 
 def unbroken(sentence: str) -> str:
-    """Keep figures in one line: "92.1 % [88.5, 94.6]" and "n = 300" are never broken."""
-    figures = r"\[[\d., -]+\]|n = \d+|L∞ [\d./]+|\d+/\d+ of the frames"
+    """Keep figures in one line: "92.1 % [88.5, 94.6]", "n = 300" and "10 mm" are never broken."""
+    figures = r"\[[\d., -]+\]|n = \d+|L∞ [\d./]+|\d+/\d+ of the frames|[\d.]+ mm\b"
     sentence = re.sub(figures, lambda m: m[0].replace(" ", "\u00a0"), sentence)
     return re.sub(r"(\d) %( \[)?", lambda m: m[0].replace(" ", "\u00a0"), sentence)
 
@@ -110,12 +110,16 @@ def unbroken(sentence: str) -> str:
 def _value(record: Record) -> str:
     if not measured(record):
         return "not measured"
-    if record["metric"] in _PERCENT:
+    if _is_percent(record):
         return f"{record['value']:.1f}"
     return amount_text("linf" if record["metric"] == "linf" else None, record["value"])
 
 
+def _is_percent(record: Record) -> bool:
+    return record["metric"] in _PERCENT or record["metric"].startswith("success-")
+
+
 def _interval(record: Record) -> str:
-    if record["metric"] in _PERCENT or not has_interval(record):
+    if _is_percent(record) or not has_interval(record):
         return interval_text(record)
     return f"[{record['low']:.3g}, {record['high']:.3g}]"

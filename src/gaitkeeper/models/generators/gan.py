@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.generators.wgan_gp import STAGES, Critic, Generator
+from gaitkeeper.models.states import load_strictly, read_state
 from gaitkeeper.models.victim import undisturbed
-from gaitkeeper.models.weights import load_strictly, read_state
 from gaitkeeper.motion.motion import Domain
 from gaitkeeper.seeding import stream
 
