@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check bench weights setup clean
 
 demo: $(READY)
-	$(BIN)/gaitkeeper audit --quick --out demo
+	$(BIN)/gaitkeeper audit --quick --model gaitset-walkers sgn-actors --out demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(THREADS) --dist worksteal
@@ -21,12 +21,23 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+# Half the published widths.
+HALF := --actions.widths 32 32 32 32 64 64 64 128 128 128 --actions.strides 1 1 1 1 2 1 1 2 1 1
+
 weights: $(READY)
 	$(BIN)/gaitkeeper train --out runs/gaitset-walkers
 	$(BIN)/gaitkeeper train --out runs/gaitbase-walkers --network gaitbase --channels 8 16 32 64 --frames 8 --iterations 2000
 	$(BIN)/gaitkeeper train --out runs/gaitpart-walkers --network gaitpart --embedding 64 --frames 8 --iterations 1500
 	for name in gaitset-walkers gaitbase-walkers gaitpart-walkers; do \
 	  $(BIN)/gaitkeeper evaluate --model runs/$$name/model.safetensors --ablations --out runs/$$name/evaluation.json && \
+	  $(BIN)/python -m gaitkeeper.audit.card runs/$$name $$name || exit 1; \
+	done
+	$(BIN)/gaitkeeper train --out runs/sgn-actors --network sgn --actions.epochs 25
+	$(BIN)/gaitkeeper train --out runs/hrnn-actors --network hrnn --actions.epochs 25 --actions.widths 32 64 128 128
+	$(BIN)/gaitkeeper train --out runs/st-gcn-actors --network st-gcn --actions.epochs 20 $(HALF)
+	$(BIN)/gaitkeeper train --out runs/ctr-gcn-actors --network ctr-gcn --actions.epochs 15 $(HALF)
+	for name in sgn-actors hrnn-actors st-gcn-actors ctr-gcn-actors; do \
+	  $(BIN)/gaitkeeper evaluate --model runs/$$name/model.safetensors --out runs/$$name/evaluation.json && \
 	  $(BIN)/python -m gaitkeeper.audit.card runs/$$name $$name || exit 1; \
 	done
 	$(BIN)/gaitkeeper train-generator --out runs/generator-walkers

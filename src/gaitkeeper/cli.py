@@ -34,6 +34,7 @@ from gaitkeeper.audit.grid import (
     sequence_cell,
 )
 from gaitkeeper.audit.reproduce import ReproduceSettings
+from gaitkeeper.audit.reproduce_actions import WhiteBoxSettings
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.synthetic.population import CONDITIONS, VIEWS, Population
 from gaitkeeper.training.action_settings import ACTION_NETWORKS, ActionTraining
@@ -337,13 +338,15 @@ def _print_action_records(records: Sequence[Record], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from gaitkeeper.audit.verdict import interval_text
+
     table = Table(title=title)
     headings = ("model", "data", "attack", "goal", "bones", "budget", "metric", "value", "n")
     for heading in headings:
         table.add_column(heading, justify="right" if heading in {"value", "n"} else "left")
     for r in records:
         budget = "" if r["budget"] is None else f"{1000 * r['budget']:g} mm"
-        value = f"{r['value']:.1f} [{r['low']:.1f}, {r['high']:.1f}]"
+        value = f"{r['value']:.1f} {interval_text(r)}".rstrip()
         names = (r["model"], r["data"], r["attack"], r["goal"], r["bones"] or "", budget, r["metric"])
         table.add_row(*names, value, str(r["n"]))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
@@ -480,37 +483,56 @@ def audit(
 
 
 QUICK = GridSettings(
-    linf=(4, 16), l2=(), targeted_linf=(16,), sparse=SparseSettings(altered=(1 / 20, 1 / 10), steps=20, pixel_steps=10)
+    linf=(4, 16), l2=(), attacks=("pgd",), sparse=SparseSettings(altered=(1 / 20,), steps=20, pixel_steps=10)
 )
 """The grid of a quick audit."""
 
 
 def reproduce(
-    what: Literal["temporal-sparse"],
+    what: Literal["temporal-sparse", "skeleton-white-box"],
     /,
     *,
     out: Path,
     device: str = "auto",
     settings: Annotated[ReproduceSettings, tyro.conf.arg(name="")],
+    actions: WhiteBoxSettings = WhiteBoxSettings(),
 ) -> None:
     """Repeat a paper's experiments and print its figures beside the measured ones; run again to go on.
 
     Args:
-        what: temporal-sparse, the attack of He et al. (arXiv 2002.09674).
-        out: folder for report.html, reproduction.json and the rows of each part.
+        what: temporal-sparse, the attack of He et al. (arXiv 2002.09674); skeleton-white-box, SMART of Wang et al.
+            (CVPR 2021).
+        out: folder for report.html, figures and rows.
         device: cpu, cuda or auto.
-        settings: of the reproduction.
+        settings: of the reproduction; of skeleton-white-box only data, seed and quick.
+        actions: of skeleton-white-box.
     """
+    if what == "skeleton-white-box":
+        from gaitkeeper.audit.reproduce_actions import reproduce_white_box
+
+        with _progress() as progress:
+            found = reproduce_white_box(
+                actions.quick() if settings.quick else actions, out, data=settings.data, seed=settings.seed,
+                device=_device(device), progress=progress,
+            )  # fmt: skip
+        _print_outcome(found.tables, found.sentences, found.skipped, out)
+        return
     from gaitkeeper.audit.reproduce import reproduce_temporal_sparse
 
     with _progress() as progress:
         made = reproduce_temporal_sparse(settings, out, device=_device(device), progress=progress)
-    for table in made.tables:
+    _print_outcome(made.tables, made.remarks, made.skipped, out)
+
+
+def _print_outcome(
+    tables: Sequence[Table], sentences: Sequence[str], skipped: Sequence[tuple[str, str]], out: Path
+) -> None:
+    for table in tables:
         if not table.folded:
             _print_table(table)
-    for remark in made.remarks:
-        print(remark)
-    _print_skipped(made.skipped)
+    for sentence in sentences:
+        print(sentence)
+    _print_skipped(skipped)
     print(f"report: {out / 'report.html'}")
 
 

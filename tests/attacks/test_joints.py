@@ -7,7 +7,7 @@ from scipy.optimize import linprog
 
 from gaitkeeper.attacks.goals import Nontargeted
 from gaitkeeper.attacks.gradient import FGSM, MIFGSM, PGD
-from gaitkeeper.attacks.joints import JointRadii, Skeleton, carried, displaced, present
+from gaitkeeper.attacks.joints import JointRadii, Placing, Skeleton, carried, present
 from gaitkeeper.attacks.threats import L2, Frames, Joints, Linf
 from gaitkeeper.errors import DataError
 from gaitkeeper.motion import kinematics
@@ -223,9 +223,9 @@ def test_what_is_there_is_told_by_frame_and_person():
     assert there.sum((1, 2)).tolist() == [9, 14, 14]
 
 
-def test_displaced_gives_nothing_for_nothing():
+def test_placing_gives_nothing_for_nothing():
     motion = clips(NTU_25, rigid=False)
-    assert (displaced(motion.data, torch.zeros_like(motion.data), NTU_25) == 0).all()
+    assert (Placing(motion.data, NTU_25)(torch.zeros_like(motion.data)) == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ ELBOW = Layout(
     center=0,
     bones=((0, 1), (1, 2)),
     pairs=(),
+    across=((0, 1), (0, 1)),
+    spine=(0, 1),
     feet=(2,),
     fps=10.0,
 )

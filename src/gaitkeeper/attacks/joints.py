@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -130,6 +130,7 @@ class Skeleton:
     joints: tuple[int, ...] | None = None
     threat: Threat | None = None
     smooth: float = 0.0
+    _kept: list[_Fixed] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         layout = of_skeletons(self.domain)
@@ -159,9 +160,7 @@ class Skeleton:
 
     def render(self, values: Tensor, motion: Motion) -> Motion:
         """Return the displaced joints, placed; no displacement is the original itself."""
-        moved = self._smoothed(values * self._movable(motion), motion)[..., list(self.layout.places), :]
-        if self.bones == "exact":
-            moved = displaced(motion.data, moved, self.layout)
+        moved = self._fixed(motion).displacement(values)
         return motion.with_data((motion.data + moved).clamp(self.domain.lower, self.domain.upper))
 
     def steepest(self, gradient: Tensor, motion: Motion) -> Tensor:
@@ -170,7 +169,7 @@ class Skeleton:
         With exact bones both the gradient and the direction are freed of what would stretch a bone of the original:
         placing undoes it, and moves what the bone carries instead.
         """
-        movable = self._movable(motion)
+        movable = self._fixed(motion).movable
         gradient = gradient * movable
         if self.bones == "free":
             return gradient.sign() if self.threat is None else self.threat.steepest(gradient, self.domain)
@@ -187,7 +186,7 @@ class Skeleton:
         if self.threat is None:
             return values
         origin = motion.data
-        values = self.threat.project(origin + values * self._movable(motion), origin, self.domain) - origin
+        values = self.threat.project(origin + values * self._fixed(motion).movable, origin, self.domain) - origin
         if self.bones == "free" and not self.smooth:
             return values
         for _ in range(ROUNDS):
@@ -208,31 +207,54 @@ class Skeleton:
             scale = torch.where(fits.reshape(-1, 1, 1, 1, 1), tried, scale)
         return values.index_copy(0, over, scale * whole)
 
-    def _smoothed(self, moved: Tensor, motion: Motion) -> Tensor:
-        """Return displacements averaged over the frames around that show the person."""
-        if not self.smooth:
-            return moved
-        frame = torch.arange(moved.shape[2], device=moved.device)
-        kernel = torch.exp(-0.5 * ((frame[:, None] - frame) / self.smooth).square()).to(moved)
-        there = present(motion, self.domain)
-        total = torch.einsum("ts,ncsvm->nctvm", kernel, moved)
-        share = torch.einsum("ts,ncsvm->nctvm", kernel, there)
-        # Where nobody is there a gradient must be masked before it is divided by next to nothing.
-        return there * (total / share.clamp_min(torch.finfo(moved.dtype).tiny))
-
     def _violates(self, x: Tensor, origin: Tensor) -> Tensor:
         """Return ``(n,)`` bool, a violation beyond the rounding of single precision."""
         assert self.threat is not None
         return self.threat.violation(x, origin, self.domain) > 1e-7 + 1e-6 * self.threat.eps
 
-    def _movable(self, motion: Motion) -> Tensor:
-        """Return ``(n, 1, t, v, m)``, 1 where a displacement counts."""
-        places = self.layout.places
-        chosen = set(places) if self.joints is None else {places[joint] for joint in self.joints}
-        if self.root == "fixed":
-            chosen -= {places[self.layout.root]}
-        free = [float(place in chosen) for place in places]
-        return present(motion, self.domain) * motion.data.new_tensor(free)[:, None]
+    def _fixed(self, motion: Motion) -> _Fixed:
+        """Return what does not change while a motion is attacked, computed when it is first asked for."""
+        if not self._kept or self._kept[0].origin is not motion.data:
+            self._kept[:] = [_Fixed(self, motion)]
+        return self._kept[0]
+
+
+class _Fixed:
+    """What rendering takes of the original.
+
+    Args:
+        variables: which joints move, and how.
+        motion: the original.
+    """
+
+    def __init__(self, variables: Skeleton, motion: Motion) -> None:
+        self.origin, self._layout = motion.data, variables.layout
+        places = self._layout.places
+        chosen = set(places) if variables.joints is None else {places[joint] for joint in variables.joints}
+        if variables.root == "fixed":
+            chosen -= {places[self._layout.root]}
+        there = present(motion, variables.domain)
+        self.movable = there * motion.data.new_tensor([float(place in chosen) for place in places])[:, None]
+        self._tied = list(places) if self._layout.coincident else None
+        self._kernel = None
+        if variables.smooth:
+            frame = torch.arange(there.shape[2], device=there.device)
+            self._kernel = torch.exp(-0.5 * ((frame[:, None] - frame) / variables.smooth).square()).to(there)
+            share = torch.einsum("ts,ncsvm->nctvm", self._kernel, there)
+            self._share = there / share.clamp_min(torch.finfo(there.dtype).tiny)
+        self._placing = None
+        if variables.bones == "exact":
+            with torch.no_grad():
+                self._placing = Placing(motion.data, self._layout)
+
+    def displacement(self, values: Tensor) -> Tensor:
+        """Return by how much joints move: values where they count, smoothed in time, tied, and placed."""
+        moved = values * self.movable
+        if self._kernel is not None:
+            moved = self._share * torch.einsum("ts,ncsvm->nctvm", self._kernel, moved)
+        if self._tied is not None:
+            moved = moved[..., self._tied, :]
+        return moved if self._placing is None else self._placing(moved)
 
 
 class _Turning:
@@ -272,25 +294,25 @@ class _Turning:
         return kinematics.to_network(self._merge.mT @ places)
 
 
-def displaced(origin: Tensor, displacement: Tensor, layout: Layout) -> Tensor:
-    """Return by how much joints move when displaced joints are placed with the original's bones.
+class Placing:
+    """Displacements of joints that are placed with an original's bones: each keeps its length in each frame.
 
     Placing rounds; taking the difference from the original placed in the same way makes no displacement give none.
 
     Args:
         origin: ``(n, 3, t, v, m)``.
-        displacement: the same shape.
         layout: the joints.
-
-    Returns:
-        The same shape; added to the original it keeps the length of each bone in each frame.
     """
-    joints = kinematics.to_joints(origin)
-    with torch.no_grad():
-        lengths = kinematics.bone_lengths(joints, layout)
-        placed = kinematics.place_bones(joints, lengths, layout)
-    moved = kinematics.place_bones(joints + kinematics.to_joints(displacement), lengths, layout)
-    return kinematics.to_network(moved - placed)
+
+    def __init__(self, origin: Tensor, layout: Layout) -> None:
+        self._joints, self._layout = kinematics.to_joints(origin).contiguous(), layout
+        self._lengths = kinematics.bone_lengths(self._joints, layout)
+        self._placed = kinematics.place_bones(self._joints, self._lengths, layout)
+
+    def __call__(self, displacement: Tensor) -> Tensor:
+        """Return by how much joints move, ``(n, 3, t, v, m)``, of a displacement in the same shape."""
+        moved = self._joints + kinematics.to_joints(displacement)
+        return kinematics.to_network(kinematics.place_bones(moved, self._lengths, self._layout) - self._placed)
 
 
 def carried(joints: Sequence[int], layout: Layout) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ RELEASED: tuple[ActionAttack, ...] = ("smart-published-1", "smart-published-2", 
 ACTION_ATTACKS: tuple[ActionAttack, ...] = get_args(ActionAttack)
 ACTION_GOALS: tuple[ActionGoal, ...] = get_args(ActionGoal)
 
-DISPLACEMENTS = (0.002, 0.005, 0.010)
+DISPLACEMENTS = (0.002, 0.005, 0.010, 0.020, 0.050)
 """Mean displacements of a joint, metres, up to which successes are counted."""
 
 
@@ -185,7 +185,7 @@ class ActionGrid:
                 yield cell_of(attack, budget=budget)
 
 
-QUICK_ACTIONS = ActionGrid(goals=("anything-but", "specified"), steps=60, others=(), budgets=(0.01,))
+QUICK_ACTIONS = ActionGrid(goals=("anything-but", "specified"), steps=60, loss=False, others=(), budgets=(0.02,))
 """A grid of seconds."""
 
 
@@ -217,9 +217,9 @@ class ActionSettings:
         for name in ("clips", "takes", "batch"):
             if getattr(self, name) < 1:
                 raise GaitkeeperError(f"actions: expected {name} of at least 1, got {getattr(self, name)}")
-        if self.frames is not None and self.frames < 4:
-            raise GaitkeeperError(f"actions: expected at least 4 frames, got {self.frames}")
+        if self.frames is not None and not 4 <= self.frames <= 10_000:
+            raise GaitkeeperError(f"actions: expected 4 to 10000 frames, got {self.frames}")
 
     def quick(self) -> ActionSettings:
         """Return few clips and attacks."""
-        return replace(self, clips=min(self.clips, 24), grid=QUICK_ACTIONS)
+        return replace(self, clips=min(self.clips, 20), grid=QUICK_ACTIONS)

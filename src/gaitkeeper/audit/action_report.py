@@ -282,11 +282,14 @@ def _training(card: Mapping[str, Any]) -> str:
     training = card.get("training")
     if not isinstance(training, Mapping):
         return MISSING
-    settings = training.get("settings")
-    settings = settings if isinstance(settings, Mapping) else {}
-    known = ("iterations", "epochs", "batch", "learning_rate", "seed", "augment", "augmentation")
-    parts = [f"on {training['data']}"] if "data" in training else []
-    parts += [f"{name.replace('_', ' ')} {plain(settings[name])}" for name in known if name in settings]
+    settings, recipe = ({**training[key]} if training.get(key) else {} for key in ("settings", "recipe"))
+    parts = [f"{training['clips']} clips of {training['data']}"] if "clips" in training else []
+    parts += [f"{recipe['epochs']} epochs"] if "epochs" in recipe else []
+    parts += [f"{key.replace('_', ' ')} {plain(recipe[key])}" for key in ("batch", "learning_rate") if key in recipe]
+    if "augment" in settings:
+        parts.append("with augmentation" if settings["augment"] else "without augmentation")
+    if settings.get("widths"):
+        parts.append(f"widths {plain(settings['widths'])}")
     return ", ".join(parts) or MISSING
 
 

@@ -34,7 +34,8 @@ GOALS = ("anything-but", "anything-but-n", "specified")
 """Kinds of goals, in the order of tables."""
 
 _SETTING = ("attack", "goal", "bones", "budget", "condition")
-_WIDEST = DISPLACEMENTS[-1]
+_WIDEST = 0.010
+"""Mean displacement, metres, up to which successes are told."""
 
 
 def attack_text(name: str) -> str:
@@ -176,11 +177,12 @@ def action_bars(records: Sequence[Record]) -> list[Bar]:
         found = told(records, goal)
         if found is None:
             continue
-        control = control_of(records, found)
-        if control is not None and control["goal"] == goal:
-            bars.append(Bar(label=f"{_capital(attack_text(control['attack']))}", record=control, kind="control"))
-        name = f"{attack_text(found['attack'])}, {goal_short(goal)}"
         limited = beside(records, found, within(_WIDEST))
+        control = control_of(records, found if found["budget"] is not None or limited is None else limited)
+        if control is not None and control["goal"] == goal:
+            up_to = f", ≤ {MILLIMETRES * _WIDEST:g} mm" if control["metric"] == within(_WIDEST) else ""
+            bars.append(Bar(label=f"{_capital(attack_text(control['attack']))}{up_to}", record=control, kind="control"))
+        name = f"{attack_text(found['attack'])}, {goal_short(goal)}"
         if limited is not None:
             label = f"{name}, ≤ {MILLIMETRES * _WIDEST:g} mm"
             bars.append(Bar(label=label, record=limited, kind="attack"))
@@ -201,16 +203,24 @@ def _goal_sentences(records: Sequence[Record], goal: str) -> list[str]:
     sentences = [f"{sentence}."]
     if found["value"] > 0:
         sentences += _physical_sentences(records, found)
-    control = control_of(records, found)
+    # An attack without a bound, and its control, are compared where the attack wins more often than not.
+    compared, where = found, ""
+    for limit in DISPLACEMENTS if found["budget"] is None else ():
+        small = beside(records, found, within(limit))
+        if small is not None and small["value"] >= 50:
+            compared, where = small, f", at a mean displacement of at most {MILLIMETRES * limit:g} mm"
+            break
+    control = control_of(records, compared)
     if control is None:
         sentences.append("No matched random control was measured, so part of this may be the effect of noise alone.")
     elif control["goal"] != goal:
-        text = f"The matched random control loses the true class of {_share(control)} (n = {control['n']})"
+        text = f"The matched random control loses the true class of {_share(control)} (n = {control['n']}){where}"
         sentences.append(f"{text}, and can reach this goal on no more.")
     else:
-        sentences.append(f"The matched random control does so on {_share(control)} (n = {control['n']}).")
-    if control is not None and not clearly_below(control, found):
-        why = "the intervals overlap" if has_interval(control) and has_interval(found) else "an interval is missing"
+        text = f"The matched random control does so on {_share(control)} (n = {control['n']}){where}"
+        sentences.append(f"{text}; the attack on {_share(compared)}." if where else f"{text}.")
+    if control is not None and not clearly_below(control, compared):
+        why = "the intervals overlap" if has_interval(control) and has_interval(compared) else "an interval is missing"
         sentences.append(
             f"The control is not clearly weaker than the attack ({why}), and the effect cannot be put down to it."
         )

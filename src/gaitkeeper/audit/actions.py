@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -35,12 +34,15 @@ from gaitkeeper.models.victim import Victim
 from gaitkeeper.models.weights import load_victim
 from gaitkeeper.motion import kinematics
 from gaitkeeper.motion.kinematics import JointLimits, joint_limits, to_joints
-from gaitkeeper.motion.motion import Motion
+from gaitkeeper.motion.motion import FARTHEST, Motion
 from gaitkeeper.seeding import SampleStreams, stream
 from gaitkeeper.synthetic.actions import TEST_ACTORS, TRAIN_ACTORS
 
 BASELINES: Mapping[Part, str] = {"frame": "nearest middle frame", "sequence": "nearest sequence"}
 """What is printed beside networks."""
+
+COMPARED = 5000
+"""Most training clips that test clips are compared with."""
 
 LEARNED = 400
 """Clean training clips from which the limits of joints are read."""
@@ -93,6 +95,11 @@ def rates(data: Clips, indices: Sequence[int]) -> list[float]:
     return [float(getattr(data.samples[i], "fps", data.fps)) for i in indices]
 
 
+def room(victims: Iterable[Victim]) -> int | None:
+    """Return how many persons all victims have room for; None for any number."""
+    return min((persons for victim in victims if (persons := victim.domain.shape[3]) is not None), default=None)
+
+
 def fit(victim: Victim, data: Clips, model: str) -> None:
     """Check that a model recognizes the data's joints and classes.
 
@@ -125,9 +132,22 @@ class Clip:
 
 
 def load_clips(
-    data: Clips, indices: Sequence[int], settings: ActionSettings, skipped: list[tuple[str, str]]
+    data: Clips,
+    indices: Sequence[int],
+    settings: ActionSettings,
+    skipped: list[tuple[str, str]],
+    *,
+    persons: int | None = None,
 ) -> list[Clip]:
-    """Load clips at the number of frames that the settings ask for, as stored files have them."""
+    """Load clips at the number of frames that the settings ask for, as stored files have them.
+
+    Args:
+        data: where they are.
+        indices: which.
+        settings: of the frames.
+        skipped: receives the clips that cannot be used, with the reasons.
+        persons: most persons that the recognizers have room for; None for any number.
+    """
     kept, arrays = load_usable(data, indices, skipped)
     frames = clip_frames(data, settings.frames)
     clips = []
@@ -136,12 +156,19 @@ def load_clips(
         if frames is not None and array.shape[1] != frames:
             motion = to_skeletons([array], data.layout, fps=rate, frames=frames)
             array, rate = to_joints(motion.data)[0].numpy(), float(motion.extras["fps"])
+        fault = None
         if array.shape[1] < 4:
-            skipped.append((sample.key, f"expected at least 4 frames, got {array.shape[1]}"))
+            fault = f"expected at least 4 frames, got {array.shape[1]}"
+        elif persons is not None and len(array) > persons:
+            fault = f"expected at most {persons} persons, for whom the recognizer has room, got {len(array)}"
+        elif np.abs(array).max(initial=0) > FARTHEST:
+            fault = f"expected joints within {FARTHEST:g} m, got {np.abs(array).max():g}"
+        if fault is not None:
+            skipped.append((sample.key, fault))
             continue
         clips.append(Clip(sample.key, sample.subject, sample.label, np.ascontiguousarray(array), rate))
     if not clips:
-        raise DataError(f"{data.name}: no clip can be used; the first: {skipped[0][1]}")
+        raise DataError(f"{data.name}: no clip can be used" + (f"; the first: {skipped[0][1]}" if skipped else ""))
     return clips
 
 
@@ -175,7 +202,10 @@ def evaluate_actions(
     """
     clips = open_action_data(settings, data, subjects)
     skipped: list[tuple[str, str]] = []
-    chosen = load_clips(clips, range(len(clips.samples)), settings, skipped)
+    victims = {name: load_victim(name, device=device) for name in models}
+    for name, victim in victims.items():
+        fit(victim, clips, name)
+    chosen = load_clips(clips, range(len(clips.samples)), settings, skipped, persons=room(victims.values()))
     common: Record = {
         "data": clips.name,
         "attack": "none",
@@ -186,16 +216,14 @@ def evaluate_actions(
     }
     common |= {"bones": None, "condition": "all", "view": "all", "metric": "accuracy"}
     found: list[Record] = []
-    for name in models:
-        victim = load_victim(name, device=device)
-        fit(victim, clips, name)
+    for name, victim in victims.items():
         right: list[bool] = []
         for chunk in batches(len(chosen), settings.batch):
             some = [chosen[i] for i in chunk]
             right += (_recognized(victim, some, clips) == torch.tensor([c.label for c in some])).tolist()
             progress(len(right), len(chosen), name)
         found.append(record([float(r) for r in right], **common, model=name))
-    learned = training_clips(clips, settings, data, 10**9)
+    learned = training_clips(clips, settings, data, COMPARED)
     for part, text in BASELINES.items() if learned else ():
         predicted = nearest_neighbor(
             [c.joints for c in learned], [c.label for c in learned], [c.joints for c in chosen], layout=clips.layout,
@@ -223,6 +251,8 @@ def _recognized(victim: Victim, clips: Sequence[Clip], data: Clips) -> Tensor:
     motion = batch_of(clips, victim, data)
     victim.domain.check(motion)
     logits, _ = victim(motion).decisions()
+    if logits.shape[2] != len(data.classes):
+        raise DataError(f"expected a model of the {len(data.classes)} classes of {data.name}, got {logits.shape[2]}")
     return logits.mean(1).argmax(1).cpu()
 
 
@@ -240,21 +270,22 @@ class _Audit:
     """The parts that every cell shares."""
 
     def __init__(
-        self, models: Sequence[str], settings: ActionSettings, *, data: str | None, subjects: Sequence[str] | None,
+        self, models: Mapping[str, str], settings: ActionSettings, *, data: str | None, subjects: Sequence[str] | None,
         seed: int, examples: int, out: Path, device: str, progress: Progress,
     ) -> None:  # fmt: skip
-        self.models, self.settings, self.seed, self.examples = models, settings, seed, examples
+        self.models, self.settings, self.seed, self.examples = list(models), settings, seed, examples
         self.out, self.progress = out, progress
         self.data = open_action_data(settings, data, subjects)
         self.skipped: list[tuple[str, str]] = []
-        chosen = choose_clips(self.data, settings.clips, seed)
-        self.clips = load_clips(self.data, chosen, settings, self.skipped)
-        self.victims = {name: load_victim(name, device=device) for name in dict.fromkeys((*models, *settings.transfer))}
+        sources = {**models, **{name: name for name in settings.transfer if name not in models}}
+        self.victims = {name: load_victim(source, device=device) for name, source in sources.items()}
         for name, victim in self.victims.items():
             fit(victim, self.data, name)
+        chosen = choose_clips(self.data, settings.clips, seed)
+        self.clips = load_clips(self.data, chosen, settings, self.skipped, persons=room(self.victims.values()))
         learned = training_clips(self.data, settings, data, LEARNED) or self.clips
         self.limits = _limits(learned, self.data)
-        self.write: list[dict[str, Any]] | None = None
+        self.write = False
 
     def run(self, cells: Sequence[ActionCell], rows: Rows) -> None:
         total = len(self.models) * len(cells) * len(self.clips)
@@ -320,10 +351,9 @@ class _Audit:
         self._judge(name, rows, stored, goal)
         if cell.attack not in ("random", "smart-random"):
             self._keep_examples(name, number, clips, stored, rows)
-        if self.write is not None:
+        if self.write:
             for clip in stored:
                 write_clip(self.out / "attacked", clip.key, clip.joints)
-                self.write.append({"key": clip.key, "label": clip.label, "subject": clip.subject, "fps": clip.fps})
 
     @torch.no_grad()
     def _decided(self, victim: Victim, clips: Sequence[Clip], goal: Goal) -> tuple[list[bool], list[int]]:
@@ -367,7 +397,7 @@ class _Audit:
     ) -> None:
         """Keep the first successes of a cell for the report."""
         folder = self.out / "examples"
-        stem = f"{list(self.models).index(model):02d}-{number:03d}"
+        stem = f"{self.models.index(model):02d}-{number:03d}"
         kept = len(list(folder.glob(f"{stem}-*.npz")))
         wins = [i for i, row in enumerate(rows) if row["success"]]
         for i in wins[: max(0, self.examples - kept)]:
@@ -410,7 +440,7 @@ def _limits(clips: Sequence[Clip], data: Clips) -> JointLimits:
 
 
 def run_action_audit(
-    models: Sequence[str],
+    models: Sequence[str] | Mapping[str, str],
     settings: ActionSettings,
     out: Path,
     *,
@@ -428,7 +458,8 @@ def run_action_audit(
     Writes ``settings.json``, ``rows.jsonl`` (as rows are made), ``examples/`` and ``summary.json`` into ``out``.
 
     Args:
-        models: names of weights, paths or functions; each judges what was made against the others.
+        models: names of weights, paths or functions, or these by the names that rows give them; each judges what was
+            made against the others.
         settings: of the data and the grid.
         out: its folder.
         data: path; None for synthetic actors.
@@ -444,23 +475,36 @@ def run_action_audit(
         GaitkeeperError: unusable data or weights, or a folder of another audit.
     """
     cells = list(settings.grid.cells()) if cells is None else list(cells)
+    sources = models if isinstance(models, Mapping) else {name: name for name in models}
+    most = max((cell.top for cell in cells if cell.goal == "anything-but-n"), default=0)
     audit = _Audit(
-        models, settings, data=data, subjects=subjects, seed=seed, examples=examples, out=out, device=device,
+        sources, settings, data=data, subjects=subjects, seed=seed, examples=examples, out=out, device=device,
         progress=progress,
     )  # fmt: skip
+    if most and most >= len(audit.data.classes):
+        count = len(audit.data.classes)
+        raise DataError(f"anything-but-n: expected N below the {count} classes of {audit.data.name}, got {most}")
     described = {
-        "gaitkeeper": __version__, "models": list(models), "data": data, "subjects": subjects, "seed": seed,
+        "gaitkeeper": __version__, "models": dict(sources), "data": data, "subjects": subjects, "seed": seed,
         **dataclasses.asdict(settings), "cells": [cell.key for cell in cells],
     }  # fmt: skip
-    if write_clips:
-        audit.write = []
+    if write_clips and (len(sources) > 1 or len(cells) > 2):
+        raise DataError(f"attacked clips are written of one model and attack, got {', '.join(sources)}")
+    audit.write = write_clips
     with Rows(out, json.loads(json.dumps(described))) as rows:
         audit.run(cells, rows)
         every = rows.all()
     records = summarize_actions(every)
-    if audit.write:
+    if write_clips:
+        # From all rows, those of an earlier run that was interrupted too; a clip is written before its row.
+        attacked = {row["sample"] for row in every if row["success"] is not None}
+        clips = [
+            {"key": clip.key, "label": clip.label, "subject": clip.subject, "fps": clip.fps}
+            for clip in audit.clips
+            if clip.key in attacked
+        ]
         write_index(
-            out / "attacked", audit.write, name=f"{audit.data.name}, attacked", layout=audit.data.layout,
+            out / "attacked", clips, name=f"{audit.data.name}, attacked", layout=audit.data.layout,
             classes=audit.data.classes, biometric=audit.data.biometric,
         )  # fmt: skip
     write_text(out / "summary.json", json.dumps(records, indent=1) + "\n")

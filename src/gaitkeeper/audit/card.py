@@ -16,6 +16,7 @@ from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.files import replacing, write_text
 from gaitkeeper.models.generators.gan import PARTS, SHIPPED_GENERATORS
 from gaitkeeper.models.weights import SHIPPED
+from gaitkeeper.training.action_settings import ACTION_NETWORKS
 from gaitkeeper.training.loop import WEIGHTS
 
 LIMITS = (
@@ -25,6 +26,13 @@ LIMITS = (
     "For evaluating attacks and defenses, not for identifying people.",
 )
 
+
+ACTION_LIMITS = (
+    "Trained on synthetic actors alone, by a short recipe: it knows twenty acted classes of one person and nothing of "
+    "recorded people.",
+    "Some are narrower than the published network: figures of attacks on the published one may differ.",
+    "For evaluating attacks and defenses.",
+)
 
 GENERATOR_LIMITS = (
     "Trained on synthetic walkers alone, for minutes and at a quarter of the published width: some silhouettes have "
@@ -79,7 +87,7 @@ def ship(run: Path, name: str, folder: Path) -> Path:
 
     Args:
         run: folder with ``model.safetensors`` and ``model.json`` of ``gaitkeeper train``, and ``evaluation.json`` of
-            ``gaitkeeper evaluate --ablations --out``.
+            ``gaitkeeper evaluate --out``, of gaits with ``--ablations``.
         name: one of ``SHIPPED``.
         folder: where the package keeps its weights.
 
@@ -95,16 +103,16 @@ def ship(run: Path, name: str, folder: Path) -> Path:
     with replacing(folder / SHIPPED[name]) as temporary:
         shutil.copyfile(run / WEIGHTS, temporary)
     evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    training = json.loads((run / "model.json").read_text(encoding="utf-8"))
+    actions = training.get("network") in ACTION_NETWORKS
+    keys = ("data", "stored", "condition", "view", "metric", "value", "low", "high", "n")
     card = {
         "name": name,
         "licence": "Apache-2.0",
         "command": "make weights",
-        "training": json.loads((run / "model.json").read_text(encoding="utf-8")),
-        "evaluation": [
-            {key: figure[key] for key in ("data", "stored", "condition", "view", "metric", "value", "low", "high", "n")}
-            for figure in evaluation
-        ],
-        "limits": LIMITS,
+        "training": training,
+        "evaluation": [{key: figure[key] for key in (("model", *keys) if actions else keys)} for figure in evaluation],
+        "limits": ACTION_LIMITS if actions else LIMITS,
     }
     path = (folder / SHIPPED[name]).with_suffix(".json")
     write_text(path, json.dumps(card, indent=1) + "\n")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gaitkeeper.datasets.clips import ClipSample
-from gaitkeeper.datasets.tree import read_bounded
+from gaitkeeper.datasets.stored import archived_array, load_each, read_json
 from gaitkeeper.errors import DataError
 from gaitkeeper.files import replacing, write_text
 from gaitkeeper.motion.skeletons import LAYOUTS, Layout
@@ -52,45 +52,41 @@ class ClipFiles:
         path: the folder.
 
     Raises:
-        DataError: the list is missing, damaged, or names files outside of the folder.
+        DataError: the list is missing, damaged, names a clip twice, or files outside of the folder.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         index = path / INDEX
         try:
-            listed = json.loads(read_bounded(index, _MAX_INDEX))
+            listed = read_json(index, _MAX_INDEX)
             self.name = str(listed["name"])
             self.biometric = bool(listed["biometric"])
             self.layout = LAYOUTS[listed["layout"]]
             self.classes = tuple(str(name) for name in listed["classes"])
-            self.samples: Sequence[ClipSample] = [
+            self._clips = [
                 WrittenClip(str(s["key"]), int(s["label"]), str(s["subject"]), float(s["fps"])) for s in listed["clips"]
             ]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise DataError(f"{index}: expected a list of clips as gaitkeeper attack writes it ({error!r})") from error
-        for sample in self.samples:
-            parts = Path(sample.key).parts
-            if not 0 <= sample.label < len(self.classes) or Path(sample.key).is_absolute() or ".." in parts:
-                raise DataError(f"{index}: {sample.key!r} is no clip of one of {len(self.classes)} classes")
+        seen: set[str] = set()
+        for sample in self._clips:
+            known = 0 <= sample.label < len(self.classes) and 0 < sample.fps < math.inf
+            if not _stays_below(sample.key) or not known or sample.key in seen:
+                raise DataError(
+                    f"{index}: expected clips of other names below the folder, of one of {len(self.classes)} classes "
+                    f"and with a rate, found {str(sample)[:200]}"
+                )
+            seen.add(sample.key)
+        self.samples: Sequence[ClipSample] = self._clips
         self.fps = self.layout.fps
 
     def load(self, indices: Sequence[int]) -> list[np.ndarray | DataError]:
         """Return, for each clip asked for, joints ``(m, t, v, 3)`` float32 in metres or what is wrong with it."""
-        found: list[np.ndarray | DataError] = []
-        for index in indices:
-            try:
-                found.append(self._read(self._path / f"{self.samples[index].key}.npz"))
-            except DataError as error:
-                found.append(error)
-        return found
+        return load_each(indices, lambda index: self._read(self._path / f"{self.samples[index].key}.npz"))
 
     def _read(self, file: Path) -> np.ndarray:
-        try:
-            with np.load(file, allow_pickle=False) as kept:
-                joints = kept["joints"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{file}: expected an array of joints, {type(error).__name__}") from error
+        joints = archived_array(file, "joints")
         wanted = (len(self.layout), 3)
         if joints.ndim != 4 or joints.shape[2:] != wanted or joints.dtype != np.float32 or joints.size > _MAX_VALUES:
             raise DataError(
@@ -98,15 +94,25 @@ class ClipFiles:
             )
         if not np.isfinite(joints).all():
             raise DataError(f"{file}: expected finite joints, found NaN or infinite ones")
-        return joints
+        return np.array(joints)
+
+
+def _stays_below(key: str) -> bool:
+    return key.isprintable() and not Path(key).is_absolute() and ".." not in Path(key).parts
 
 
 def write_clip(root: Path, key: str, joints: np.ndarray) -> Path:
-    """Write a clip ``(m, t, v, 3)`` float32 as ``<key>.npz`` below a folder, whole or not at all."""
+    """Write a clip ``(m, t, v, 3)`` float32 as ``<key>.npz`` below a folder, whole or not at all.
+
+    Raises:
+        DataError: the key would lead out of the folder.
+    """
+    if not _stays_below(key):
+        raise DataError(f"expected a clip's name that stays below {root}, got {key[:80]!r}")
     path = root / f"{key}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, joints=joints)
+        np.savez(file, joints=np.ascontiguousarray(joints))
     return path
 
 

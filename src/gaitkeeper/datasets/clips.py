@@ -100,8 +100,8 @@ def to_skeletons(
     clips = [torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays]
     rates = [float(rate) for rate in (fps if isinstance(fps, Sequence) else [fps] * len(clips))]
     if frames is not None:
-        rates = [rate * (frames - 1) / (clip.shape[1] - 1) for rate, clip in zip(rates, clips, strict=True)]
-    if frames is not None:
+        # A single frame lasts as long as any.
+        rates = [rate * (frames - 1) / max(1, clip.shape[1] - 1) for rate, clip in zip(rates, clips, strict=True)]
         clips = [_resampled(clip, frames, layout) for clip in clips]
     lengths = [clip.shape[1] for clip in clips]
     longest = max(lengths)

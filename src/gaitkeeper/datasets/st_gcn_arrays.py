@@ -87,14 +87,22 @@ class StGcnArrays:
         return present_people(_once(_y_up(joints)), f"{self._path}[{index}]")
 
 
+_PLAIN = re.compile(r"[^\W_][\w .,()+=@#-]{0,199}")
+"""Names of samples that are safe as names of files."""
+
+
 def named_clips(pairs: Sequence[tuple[str, int]], source: Path) -> tuple[tuple[str, ...], Sequence[StoredClip]]:
     """Return the classes and clips of samples by name and label.
 
     Names of NTU RGB+D tell who acts and the names of classes; where there are others, classes are numbered.
 
     Raises:
-        DataError: naming the source: labels are out of range or not those of the names, or a name is there twice.
+        DataError: naming the source: labels are out of range or not those of the names, or a name is there twice or
+            could lead out of a folder.
     """
+    strange = next((name for name, _ in pairs if not _PLAIN.fullmatch(name)), None)
+    if strange is not None:
+        raise DataError(f"{source}: expected names of samples that can name files, found {strange[:60]!r}")
     recordings = [Recording.of(name.removesuffix(".skeleton")) for name, _ in pairs]
     known = [recording for recording in recordings if recording is not None]
     most = max(label for _, label in pairs)

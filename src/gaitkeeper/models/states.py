@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 
 from gaitkeeper.errors import WeightsError
 from gaitkeeper.files import replacing
+
+PACKED = "gaitkeeper"
+"""Key of our metadata: safetensors writes several keys in an order that differs from run to run."""
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -30,8 +34,12 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         try:
             with safe_open(path, "pt") as file:
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                return _sound(state, path), dict(file.metadata() or {})
-        except SafetensorError as error:
+                metadata = dict(file.metadata() or {})
+            packed = json.loads(metadata.pop(PACKED, "{}"))
+            if not isinstance(packed, dict) or not all(isinstance(value, str) for value in packed.values()):
+                raise ValueError("its metadata are not texts by name")
+            return _sound(state, path), {**metadata, **packed}
+        except (SafetensorError, ValueError, RecursionError) as error:
             raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -58,12 +66,12 @@ def _sound(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def save_state(path: Path | str, module: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write a network's state as safetensors, whole or not at all."""
+    """Write a network's state as safetensors, whole or not at all; the same state gives the same bytes."""
     from safetensors.torch import save_file
 
     state = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(state, temporary, metadata=dict(metadata))
+        save_file(state, temporary, metadata={PACKED: json.dumps(dict(metadata), sort_keys=True)})
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str) -> None:

@@ -91,7 +91,7 @@ class Victim:
         self.output: Output = output
         self.distance: Distance = distance
         self.classes = None if classes is None else tuple(classes)
-        self._prepare = prepare
+        self.prepare = prepare
         self._takes_lengths = "lengths" in inspect.signature(module.forward).parameters
 
     @classmethod
@@ -105,7 +105,7 @@ class Victim:
             self.module,
             replace(self.domain, stored=stored),
             output=self.output,
-            prepare=self._prepare,
+            prepare=self.prepare,
             distance=self.distance,
             classes=self.classes,
         )
@@ -113,7 +113,7 @@ class Victim:
     @property
     def pools_frames(self) -> bool:
         """Whether the network encodes single frames and pools them, with nothing else to see."""
-        return isinstance(self.module, FramePooling) and self._prepare is None and not self.domain.extras
+        return isinstance(self.module, FramePooling) and self.prepare is None and not self.domain.extras
 
     @property
     def device(self) -> torch.device:
@@ -133,8 +133,8 @@ class Victim:
         return Outputs(embedding=result[:, :, None] if result.ndim == 2 else result)
 
     def _run(self, motion: Motion) -> Tensor:
-        if self._prepare is not None:
-            return self.module(*self._prepare(motion))
+        if self.prepare is not None:
+            return self.module(*self.prepare(motion))
         extras = [motion.extras[name] for name in self.domain.extras]
         if motion.lengths is None:
             return self.module(motion.data, *extras)

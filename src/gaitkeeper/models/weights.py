@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.actions.agcn import from_released
-from gaitkeeper.models.actions.networks import FAMILIES, action_victim, family_of, from_state
+from gaitkeeper.models.actions.networks import FAMILIES, NETWORK, action_victim, family_of, from_state
 from gaitkeeper.models.actions.preparation import Preparation
 from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
 from gaitkeeper.models.gait.gaitbase import GaitBase
@@ -48,6 +48,9 @@ def for_convolutions(module: nn.Module) -> nn.Module:
 
 Recognizer = GaitSet | GaitPart | GaitGL | GaitBase | DeepGaitV2
 
+MOST_PERSONS = 16
+"""Most persons of a clip that weights may ask for."""
+
 _NETWORKS: Mapping[str, type[Recognizer]] = {
     "set_block1.forward_block.0.conv.weight": GaitSet,
     "Backbone.forward_block.feature.0.conv.weight": GaitPart,
@@ -69,6 +72,8 @@ def load_recognizer(path: Path) -> Victim:
         WeightsError: the file cannot be read, or its keys and shapes are those of no network here.
     """
     state, metadata = read_state(path)
+    if FAMILIES["as-gcn"].key.removeprefix(NETWORK) in state:
+        state = {f"{NETWORK}{key}": value for key, value in state.items()}
     if family_of(renamed := from_released(state)) is not None:
         return _action_recognizer(renamed, metadata, path)
     original = is_original(state)
@@ -101,7 +106,7 @@ def _action_recognizer(state: Mapping[str, Tensor], metadata: Mapping[str, str],
     ours = "preparation" in metadata
     try:
         told = {key: json.loads(metadata[key]) for key in ("preparation", "classes", "persons")} if ours else {}
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: its metadata cannot be read ({error})") from error
     try:
         preparation = Preparation.from_json(told["preparation"]) if ours else None
@@ -117,11 +122,17 @@ def _action_recognizer(state: Mapping[str, Tensor], metadata: Mapping[str, str],
     load_strictly(found.module, state, path)
     if preparation is None:
         preparation = Preparation(layout=found.layout, **FAMILIES[found.family].published)
-    classes = told.get("classes")
+    classes, persons = told.get("classes"), found.persons or told.get("persons")
+    if ours and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise WeightsError(f"{path}: expected a list of names of classes, found {str(classes)[:60]}")
+    if ours and (type(persons) is not int or not 1 <= persons <= MOST_PERSONS):
+        raise WeightsError(f"{path}: expected a number of persons, found {str(persons)[:60]}")
     if classes is not None and len(classes) != found.classes:
         raise WeightsError(f"{path}: names {len(classes)} classes of {found.classes}")
-    persons = found.persons or told.get("persons")
-    return action_victim(found.module.eval(), preparation, classes=classes, persons=persons)
+    try:
+        return action_victim(found.module.eval(), preparation, classes=classes, persons=persons)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
 
 
 def shipped(name: str) -> Path:

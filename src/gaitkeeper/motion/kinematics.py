@@ -135,14 +135,15 @@ def place_bones(joints: Tensor, lengths: Tensor, layout: Layout) -> Tensor:
     """
     _check(joints, layout)
     tie, way = (torch.as_tensor(m, dtype=joints.dtype, device=joints.device) for m in _placing(layout))
-    joints = tie @ joints
+    if layout.coincident:
+        joints = tie @ joints
     vectors = bone_vectors(joints, layout)
     now = _norm(vectors)[..., None]
     first = torch.zeros(3, dtype=joints.dtype, device=joints.device)
     first[0] = 1
     directions = torch.where(now > POINT, vectors / torch.where(now > POINT, now, 1), first)
     placed = joints[..., layout.root, None, :] + way @ (directions * lengths[..., None])
-    return placed[..., list(layout.places), :]
+    return placed[..., list(layout.places), :] if layout.coincident else placed
 
 
 def resample(joints: Tensor, frames: int, layout: Layout) -> Tensor:

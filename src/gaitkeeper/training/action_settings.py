@@ -157,17 +157,28 @@ class ActionTraining:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise DataError(f"actions: expected {name} of at least 1, got {value}")
+        if self.frames is not None and not 2 <= self.frames <= 10_000:
+            raise DataError(f"actions: expected 2 to 10000 frames, got {self.frames}")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise DataError(f"actions: expected a positive learning rate, got {self.learning_rate}")
 
 
 def recipe_of(network: ActionNetwork, settings: ActionTraining) -> Recipe:
-    """Return the recipe of a network with the settings' own values put in."""
+    """Return the recipe of a network with the settings' own values put in.
+
+    Raises:
+        DataError: no epoch is left after those of the inference module.
+    """
     from dataclasses import replace
 
     found = (SHORT if settings.recipe == "short" else PUBLISHED)[network]
     own = {name: getattr(settings, name) for name in ("epochs", "batch", "learning_rate")}
     found = replace(found, **{name: value for name, value in own.items() if value is not None})
+    if found.epochs <= found.inference:
+        raise DataError(
+            f"actions: expected more epochs than the {found.inference} of {network}'s inference module, "
+            f"got {found.epochs}"
+        )
     preparation = {**found.preparation, "stream": settings.stream}
     if settings.frames is not None:
         timing = "resize" if preparation["timing"] == "none" else preparation["timing"]

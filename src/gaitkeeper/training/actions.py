@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ def options_of(network: ActionNetwork, settings: ActionTraining) -> dict[str, An
     widths, strides = settings.widths, settings.strides
     if widths is None and strides is None:
         return {}
+    if any(value < 1 for value in (*(widths or ()), *(strides or ()))):
+        raise DataError(f"actions: expected widths and strides of at least 1, got {widths} and {strides}")
     if network in ("sgn", "hrnn", "ms-g3d"):
         count = {"sgn": 1, "hrnn": 4, "ms-g3d": 3}[network]
         if strides is not None or widths is None or len(widths) != count:
@@ -79,15 +81,18 @@ class _Run:
     """Network, optimizer and schedule of one run."""
 
     def __init__(
-        self, network: ActionNetwork, settings: ActionTraining, recipe: Recipe, data: Clips, persons: int, steps: int,
+        self, network: ActionNetwork, options: Mapping[str, Any], recipe: Recipe, data: Clips, persons: int, steps: int,
         seed: int, device: str,
     ) -> None:  # fmt: skip
         self.recipe, self.steps = recipe, steps
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.module = build(
-                network, layout=data.layout, classes=len(data.classes), persons=persons, **options_of(network, settings)
-            ).to(device)
+            try:
+                self.module = build(
+                    network, layout=data.layout, classes=len(data.classes), persons=persons, **options
+                ).to(device)
+            except ValueError as error:
+                raise DataError(f"actions: {network} cannot be built so ({error})") from error
         self.fed = Fed(Preparation(layout=data.layout, **recipe.preparation), self.module)
         weights = list(self.module.parameters())
         rate, decay = recipe.learning_rate, recipe.weight_decay
@@ -100,6 +105,11 @@ class _Run:
             kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
             self.optimizer = kind(weights, lr=rate, weight_decay=decay)
         self.epoch = 0
+
+    @property
+    def inferring(self) -> bool:
+        """Whether it is AS-GCN's inference module that learns in this epoch."""
+        return isinstance(self.module, ActionalASGCN) and self.epoch < self.recipe.inference
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 over all epochs."""
@@ -181,7 +191,7 @@ def _step(run: _Run, motion: Motion, labels: Tensor, rng: np.random.Generator) -
     if isinstance(run.module, SGN):
         positions = torch.as_tensor(rng.uniform(0, 1, (len(x), run.module.frames)), device=x.device)
     inputs = fed.hand(x, lengths, positions=positions)
-    if isinstance(run.module, ActionalASGCN) and run.epoch < recipe.inference:
+    if isinstance(run.module, ActionalASGCN) and run.inferring:
         part = run.module.inference
         frames = torch.arange(part.frames, device=x.device) * x.shape[2] // part.frames
         seen = x[:, :, frames]
@@ -199,8 +209,7 @@ def _learning(run: _Run) -> None:
             if name.endswith(("source_M", "target_M")):
                 weight.requires_grad_(run.epoch >= run.recipe.frozen)
     if isinstance(module, ActionalASGCN):
-        first = run.epoch < run.recipe.inference
-        for part, learns in ((module.inference, first), (module.network, not first)):
+        for part, learns in ((module.inference, run.inferring), (module.network, not run.inferring)):
             part.train(learns).requires_grad_(learns)
 
 
@@ -245,7 +254,7 @@ def train_actions(
     Deviations:
         AS-GCN learns from its classification alone, not from predicting the next poses too.
     """
-    recipe = recipe_of(network, settings)
+    recipe, options = recipe_of(network, settings), options_of(network, settings)
     validation = settings.validation or ()
     skipped: list[tuple[str, str]] = []
     progress(0, 1, f"loading {len(data.samples)} clips")
@@ -260,7 +269,7 @@ def train_actions(
     labels = torch.tensor([data.samples[i].label for i in kept], device=device)
     per_epoch = math.ceil(len(learned) / recipe.batch)
     steps = per_epoch * recipe.epochs
-    run = _Run(network, settings, recipe, data, persons, steps, seed, device)
+    run = _Run(network, options, recipe, data, persons, steps, seed, device)
     told = {"data": data.name, "network": network, "seed": seed, **dataclasses.asdict(settings)}
     fingerprint = json.dumps(told, sort_keys=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -275,8 +284,7 @@ def train_actions(
         for number, chunk in enumerate(batches(len(order), recipe.batch)):
             step = run.epoch * per_epoch + number
             for group in run.optimizer.param_groups:
-                inferring = isinstance(run.module, ActionalASGCN) and run.epoch < recipe.inference
-                group["lr"] = INFERENCE_RATE if inferring else run.rate(step)
+                group["lr"] = INFERENCE_RATE if run.inferring else run.rate(step)
             index = order[list(chunk)]
             motion = to_skeletons([arrays[i] for i in index], data.layout, fps=data.fps, persons=persons).to(device)
             rng = stream(seed, "clips", step)
@@ -291,10 +299,12 @@ def train_actions(
             total += float(loss.detach()) * len(index)
             right += int((logits.argmax(1) == labels[index]).sum())
             progress(step + 1, steps, f"epoch {run.epoch + 1}, loss {float(loss.detach()):.3f}")
-        run.epoch += 1
-        line = {"epoch": run.epoch, "loss": round(total / len(rows), 5), "accuracy": round(right / len(rows), 5)}
-        if held:
+        line = {"epoch": run.epoch + 1, "loss": round(total / len(rows), 5)}
+        if not run.inferring:
+            line["accuracy"] = round(right / len(rows), 5)
+        if held and not run.inferring:
             line["validation"] = round(_accuracy(run, [arrays[i] for i in held], labels[held], data, persons), 5)
+        run.epoch += 1
         pending.append(json.dumps(line) + "\n")
         if run.epoch % settings.checkpoint_every == 0 or run.epoch == recipe.epochs:
             run.save(out / CHECKPOINT, fingerprint)

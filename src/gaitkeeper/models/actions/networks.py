@@ -97,6 +97,11 @@ def _as_gcn_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
         {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         for prefix in (NETWORK, INFERENCE)
     ]
+    if not parts[1]:
+        raise WeightsError(
+            f"expected AS-GCN's inference module beside its network, in one file with keys {NETWORK}* and "
+            f"{INFERENCE}*; found the network alone"
+        )
     return {**ASGCN.options(parts[0]), "inference": ActionalInference.options(parts[1])}
 
 
@@ -182,7 +187,7 @@ def from_state(state: Mapping[str, Tensor], *, layout: Layout | None = None) -> 
 
     Raises:
         KeyError, ValueError, IndexError: keys are missing, or shapes are not the family's.
-        WeightsError: no layout has so many joints.
+        WeightsError: no layout has so many joints, or AS-GCN's inference module is missing.
     """
     name = family_of(state)
     assert name is not None

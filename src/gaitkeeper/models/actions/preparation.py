@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +20,11 @@ Timing = Literal["none", "resize", "pad", "loop"]
 Stream = Literal["joint", "bone", "motion", "bone-motion"]
 """What a network sees: joints, bones, or the change of either from frame to frame."""
 
-STREAMS: tuple[Stream, ...] = ("joint", "bone", "motion", "bone-motion")
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+
+
+MOST_FRAMES = 10_000
+"""Most frames that clips are brought to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,8 @@ class Preparation:
             the start until so many are there; or leave them.
         frames: see ``timing``.
         crop: share of a clip, around its middle, that is resized.
-        stream: joints; bones, the published edges; or the change of either to the next frame, 0 in the last.
+        stream: joints; bones, the published edges; or the change of either to the next frame, 0 in the last one and
+            where the person is absent in one of the two.
 
     Reference:
         ``spine`` and ``loop``: Shi et al., "Two-stream adaptive graph convolutional networks for skeleton-based
@@ -57,9 +63,19 @@ class Preparation:
     stream: Stream = "joint"
 
     def __post_init__(self) -> None:
-        if (self.timing == "none") != (self.frames is None) or (self.frames is not None and self.frames < 2):
+        for name, kind in (("center", Center), ("facing", Facing), ("timing", Timing), ("stream", Stream)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"expected {name} {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        if self.joint is not None and self.joint not in range(len(self.layout)):
+            raise ValueError(f"expected a joint in 0..{len(self.layout) - 1}, got {self.joint!r}")
+        fits = (
+            self.frames is None
+            if self.timing == "none"
+            else type(self.frames) is int and 1 < self.frames <= MOST_FRAMES
+        )
+        if not fits:
             raise ValueError(f"timing {self.timing!r} and {self.frames} frames do not go together")
-        if not 0 < self.crop <= 1 or not self.scale > 0:
+        if not 0 < self.crop <= 1 or not 0 < self.scale < math.inf:
             raise ValueError(f"expected a crop in (0, 1] and a positive scale, got {self.crop} and {self.scale}")
 
     def to_json(self) -> dict[str, Any]:
@@ -74,10 +90,11 @@ class Preparation:
             WeightsError: a value is unknown, missing or out of range.
         """
         known = {field.name for field in fields(cls)}
-        if not isinstance(values, Mapping) or values.get("layout") not in LAYOUTS or set(values) - known:
+        layout = values.get("layout") if isinstance(values, Mapping) else None
+        if not isinstance(layout, str) or layout not in LAYOUTS or set(values) - known:
             raise WeightsError(f"expected a preparation with a layout of {', '.join(LAYOUTS)}, found {values}")
         try:
-            return cls(**{**values, "layout": LAYOUTS[values["layout"]]})
+            return cls(**{**values, "layout": LAYOUTS[layout]})
         except (TypeError, ValueError) as error:
             raise WeightsError(f"not a preparation: {error}") from error
 
@@ -93,7 +110,7 @@ class Preparation:
             Data ``(n, c, t', v, m)``, and the lengths, None where all frames count.
         """
         x, lengths = motion.data, motion.lengths
-        present = x.detach().ne(0).any(3, keepdim=True).any(1, keepdim=True)
+        present = _present(x)
         if lengths is not None:
             inside = torch.arange(x.shape[2], device=x.device)[None] < lengths[:, None]
             present = present & inside[:, None, :, None, None]
@@ -127,6 +144,8 @@ class Preparation:
         if self.frames is None:
             return x, lengths
         n, _, t = x.shape[:3]
+        if t == self.frames and lengths is None and window is None and self.crop == 1:
+            return x, None
         known = torch.full((n,), t, device=x.device) if lengths is None else lengths
         frame = torch.arange(self.frames, device=x.device)[None]
         if self.timing == "loop":
@@ -146,14 +165,21 @@ class Preparation:
         return torch.lerp(_frames(x, before), _frames(x, after), part), None
 
     def _streamed(self, x: Tensor) -> Tensor:
+        present = _present(x)
         if self.stream in ("bone", "bone-motion"):
             ends, starts = (list(column) for column in zip(*self.layout.edges, strict=True))
             bones = torch.zeros_like(x)
             bones[:, :, :, ends] = x[:, :, :, ends] - x[:, :, :, starts]
             x = bones
         if self.stream in ("motion", "bone-motion"):
-            x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
+            both = present[:, :, 1:] & present[:, :, :-1]
+            x = torch.cat([x.diff(dim=2) * both, torch.zeros_like(x[:, :, :1])], 2)
         return x
+
+
+def _present(x: Tensor) -> Tensor:
+    """Return in which frames each person is there, ``(n, 1, t, 1, m)`` bool."""
+    return x.detach().ne(0).any(3, keepdim=True).any(1, keepdim=True)
 
 
 def _first(present: Tensor) -> Tensor:
@@ -180,9 +206,10 @@ def _rotated(x: Tensor, matrices: Tensor) -> Tensor:
 def _yaw(way: Tensor) -> Tensor:
     """Return the turn about y that makes ``(n, 3)`` ways point, seen from above, along x; none for vertical ones."""
     x, z = way[:, 0], way[:, 2]
-    length = (x.square() + z.square()).sqrt()
-    level = length > 1e-6
-    safe = torch.where(level, length, 1)
+    squared = x.square() + z.square()
+    level = squared > 1e-12
+    # The root of zero has no gradient, so that it is not taken.
+    safe = torch.where(level, squared, 1).sqrt()
     cosine, sine = torch.where(level, x / safe, 1), torch.where(level, z / safe, 0)
     none, one = torch.zeros_like(x), torch.ones_like(x)
     rows = [[cosine, none, sine], [none, one, none], [-sine, none, cosine]]
