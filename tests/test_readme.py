@@ -10,6 +10,9 @@ import pytest
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ACTIONS = {"st-gcn", "ctr-gcn", "sgn", "hrnn", "skeleton-white-box"}
+"""Words by which a command is known to be about actions."""
+
 COMMANDS = [
     line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.startswith("gaitkeeper")
 ]
@@ -28,10 +31,20 @@ SMALLER = {
 }
 
 
+SMALLER_ACTIONS = {
+    "evaluate": "--subjects 031 --device cpu",
+    "attack": "--actions.clips 2 --steps 3 --device cpu",
+    "audit": "--actions.clips 2 --actions.grid.steps 2 --actions.grid.others --actions.grid.budgets 0.02 --device cpu",
+    "reproduce": "--quick --actions.clips 2 --actions.steps 2 --device cpu",
+    "train": "--actions.epochs 1 --actions.takes 1 --actions.widths 4 --device cpu",
+}
+
+
 def smaller(command):
     """The command with flags for less data; flags of the command's own are replaced."""
     words = shlex.split(command)
-    extra = shlex.split(SMALLER[words[1]])
+    about_actions = any(word.removesuffix("-actors") in ACTIONS for word in words)
+    extra = shlex.split((SMALLER_ACTIONS if about_actions else SMALLER)[words[1]])
     flags = {word for word in extra if word.startswith("--")}
     kept, drop = [], False
     for word in words[1:]:

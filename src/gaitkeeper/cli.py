@@ -67,9 +67,9 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     ]
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True, emoji=False)) as bar:
         task = bar.add_task("")
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
@@ -287,7 +287,8 @@ def evaluate(
 
     Args:
         model: name of shipped weights, path of a checkpoint (GaitSet, GaitPart, GaitGL, GaitBase, DeepGaitV2; ST-GCN,
-            2s-AGCN, AAGCN, AS-GCN, DGNN, CTR-GCN, SGN, MS-G3D, HRNN), or package:function.
+            2s-AGCN, AAGCN, AS-GCN, DGNN, CTR-GCN, SGN, MS-G3D, HRNN), or package:function; of actions also several
+            joined by +, whose scores are added.
         data: folder of silhouettes, or clips of actions; without it walkers 075 to 124 are rendered, or actors 031 to
             040 act.
         subjects: subjects to enroll and to look for; default all in the folder, or walkers 075 to 124.
@@ -397,6 +398,12 @@ def attack(
     from gaitkeeper.audit.run import run_audit
 
     if _half(settings.model) == "actions":
+        others = {"norm": norm, "stored": stored, "straight-through": straight_through, "coherent": coherent}
+        given = [f"--{flag}" for flag, value in others.items() if value]
+        given += ["--restarts"] if restarts != 1 else []
+        given += ["--where"] if where != "first" else []
+        if given:
+            raise GaitkeeperError(f"{', '.join(given)}: of attacks on gaits; {settings.model[0]} recognizes actions")
         aimed = action_cell(name, goal, bones=bones, budget=budget, steps=steps, top=top)
         _attack_actions(out, aimed, settings, device)
         return

@@ -78,7 +78,7 @@ def test_memory_in_another_order_is_written_too(tmp_path, joints):
 
 @pytest.mark.parametrize("key", ["/tmp/elsewhere", "../elsewhere", "a/../../elsewhere", "a\0b", "a\nb"])
 def test_a_clip_is_written_below_the_folder_only(tmp_path, joints, key):
-    with pytest.raises(DataError, match="expected a clip.s name that stays below"):
+    with pytest.raises(DataError, match="name that stays below"):
         write_clip(tmp_path / "root", key, joints[0])
     assert not list(tmp_path.iterdir())
 

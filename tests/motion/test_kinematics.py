@@ -257,6 +257,16 @@ def test_resampling_keeps_bones_and_ends():
         resample(arm, 1, ELBOW)
 
 
+def test_resampling_gives_bones_the_lengths_between_those_of_the_frames():
+    joints = some(HDM05_25, 2, 5)
+    lengths = bone_lengths(joints, HDM05_25)
+    found = bone_lengths(resample(joints, 9, HDM05_25), HDM05_25)
+    torch.testing.assert_close(found[:, ::2], lengths, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found[:, 1::2], (lengths[:, 1:] + lengths[:, :-1]) / 2, atol=1e-12, rtol=0)
+    moved = joints.clone().requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda x: resample(x, 4, HDM05_25), moved, fast_mode=True)
+
+
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match=r"ntu-25 needs joints of shape \(..., frames, 25, 3\), got \(1, 4, 20, 3\)"):
         bone_lengths(torch.zeros(1, 4, 20, 3), NTU_25)

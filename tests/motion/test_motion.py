@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gaitkeeper.errors import DataError
-from gaitkeeper.motion.motion import SILHOUETTES, Domain, Motion
+from gaitkeeper.motion.motion import FARTHEST, SILHOUETTES, Domain, Motion, skeletons
 from gaitkeeper.motion.silhouettes import align, align_sequence, energy_image
+from gaitkeeper.motion.skeletons import LAYOUTS, NTU_25
 
 
 def person(rows=240, columns=320, at=160, height=150):
@@ -54,6 +55,34 @@ def test_lengths_outside_the_frames_are_refused():
     motion = Motion(data=torch.zeros(2, 5, 64, 44), lengths=torch.tensor([5, 6]))
     with pytest.raises(DataError, match=r"1..5"):
         SILHOUETTES.check(motion)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
+@pytest.mark.parametrize("persons", [None, 2])
+def test_skeletons_are_joints_in_metres_of_a_layout(layout, persons):
+    domain = skeletons(layout, persons=persons)
+    assert domain.layout is layout
+    assert [domain.axis(name) for name in "ctvm"] == [1, 2, 3, 4]
+    joints = torch.full((2, 3, 5, len(layout), 2), FARTHEST)
+    domain.check(Motion(data=joints))
+    assert torch.equal(domain.harden(joints / 3), joints / 3)
+    valid = domain.valid(Motion(data=joints, lengths=torch.tensor([5, 2])))
+    assert (valid * joints).flatten(1).any(1).all()
+    assert not (valid * joints)[1, :, 2:].any()
+    with pytest.raises(DataError, match=r"expected values in \[-20, 20\], got \[20, 20.1\]"):
+        domain.check(Motion(data=torch.cat([joints, joints + 0.1])))
+    with pytest.raises(DataError, match=rf"\(n, c=3, t=any, v={len(layout)}, m={persons or 'any'}\), got"):
+        domain.check(Motion(data=joints[:, :, :, 1:]))
+    if persons is None:
+        domain.check(Motion(data=joints[..., :1]))
+    else:
+        with pytest.raises(DataError, match="m=2"):
+            domain.check(Motion(data=joints[..., :1]))
+
+
+def test_silhouettes_have_no_layout():
+    assert SILHOUETTES.layout is None
+    assert skeletons(NTU_25) == skeletons(NTU_25)
 
 
 @pytest.mark.parametrize("at", [10, 160, 310])

@@ -44,6 +44,23 @@ def test_both_trees_span_all_joints_and_sides_mirror(layout):
         assert names[0].replace("left", "right") == names[1] or "r" + names[0][1:] == names[1]
 
 
+@EVERY
+def test_a_body_faces_between_hips_and_shoulders_and_its_spine_starts_at_the_root(layout):
+    hips, shoulders = layout.across
+    assert hips in layout.pairs
+    assert shoulders in layout.pairs
+    start, end = layout.spine
+    assert layout.places[start] == layout.root
+    assert layout.parents[end] == start
+    assert end not in {joint for pair in layout.pairs for joint in pair}
+    # OpenPose hangs the hips on the shoulders.
+    above = {joint: {joint} for joint in range(len(layout))}
+    for joint, carried in layout.bones:
+        above[carried] |= above[joint]
+    assert all(above[foot] & set(hips) for foot in layout.feet)
+    assert layout is KINETICS_18 or not any(above[foot] & set(shoulders) for foot in layout.feet)
+
+
 def test_the_hand_tip_variants_differ_in_edges_alone_and_have_the_published_sums():
     assert set(NTU_25.edges) ^ set(NTU_25_HANDS.edges) == {(21, 22), (23, 24), (21, 7), (23, 11)}
     assert NTU_25.bones == NTU_25_HANDS.bones

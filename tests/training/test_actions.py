@@ -7,13 +7,12 @@ import torch
 
 from gaitkeeper.datasets.actors import Actors
 from gaitkeeper.datasets.clips import to_skeletons
-from gaitkeeper.errors import DataError, GaitkeeperError, WeightsError
+from gaitkeeper.errors import DataError, GaitkeeperError
 from gaitkeeper.models.actions.networks import Fed, build
 from gaitkeeper.models.actions.preparation import Preparation
 from gaitkeeper.models.states import read_state
 from gaitkeeper.models.weights import load_recognizer
 from gaitkeeper.motion.kinematics import bone_lengths, to_joints
-from gaitkeeper.motion.motion import Motion
 from gaitkeeper.motion.skeletons import NTU_25
 from gaitkeeper.training.action_settings import ACTION_NETWORKS, PUBLISHED, SHORT, ActionTraining, Recipe, recipe_of
 from gaitkeeper.training.actions import (
@@ -29,7 +28,7 @@ from tests.attacks.victims import clips
 EVERY = pytest.mark.parametrize("network", ACTION_NETWORKS)
 UNITS = {"widths": (8, 8), "strides": (1, 2)}
 NARROW = {
-    **{name: UNITS for name in ("st-gcn", "agcn", "aagcn", "as-gcn", "dgnn", "ctr-gcn")},
+    **dict.fromkeys(("st-gcn", "agcn", "aagcn", "as-gcn", "dgnn", "ctr-gcn"), UNITS),
     "sgn": {"widths": (8,)},
     "ms-g3d": {"widths": (6, 6, 6)},
     "hrnn": {"widths": (4, 4, 4, 8)},
@@ -69,13 +68,7 @@ def log_of(folder):
 
 @pytest.fixture(autouse=True)
 def _small_inference(monkeypatch):
-    """AS-GCN's inference module is not made narrow by any setting."""
-
-    def small(network, **options):
-        more = {"inference": SMALL_INFERENCE} if network == "as-gcn" else {}
-        return build(network, **options, **more)
-
-    monkeypatch.setattr("gaitkeeper.training.actions.build", small)
+    monkeypatch.setattr("gaitkeeper.training.actions.SHORT_INFERENCE", SMALL_INFERENCE)
 
 
 class Stop(Exception):
@@ -328,7 +321,7 @@ def test_augmentation_turns_and_scales_and_leaves_absent_persons_absent():
         ("ms-g3d", {"widths": (6, 6, 6), "strides": (1, 1, 1)}, "no strides of ms-g3d"),
         ("st-gcn", {"widths": (8, 8)}, "as many widths as strides of st-gcn"),
         ("st-gcn", {"widths": None, "strides": (1,)}, "as many widths as strides"),
-        ("st-gcn", {"widths": (8, 0), "strides": (1, 1)}, "widths and strides of at least 1"),
+        ("st-gcn", {"widths": (8, 0), "strides": (1, 1)}, "widths and strides from 1"),
         ("ms-g3d", {"widths": (5, 6, 6)}, "ms-g3d cannot be built so .*divisible by 6"),
     ],
 )
@@ -365,6 +358,3 @@ def test_networks_of_one_person_refuse_two(few, tmp_path):
     victim = load_recognizer(train_actions("hrnn", tiny("hrnn", epochs=1), few, tmp_path))
     with pytest.raises(DataError, match="m=1"):
         victim.domain.check(clips(NTU_25, persons=2))
-    with pytest.raises(WeightsError, match="clips of one length"):
-        Fed(Preparation(layout=NTU_25, timing="none", frames=None), build("st-gcn", layout=NTU_25, classes=2, **UNITS))
-    assert isinstance(clips(NTU_25), Motion)

@@ -25,18 +25,18 @@ from gaitkeeper.datasets.actors import Actors
 from gaitkeeper.datasets.base import batches, load_usable
 from gaitkeeper.datasets.baselines import Part, nearest_neighbor
 from gaitkeeper.datasets.clip_files import ClipFiles, write_clip, write_index
-from gaitkeeper.datasets.clips import Clips, clip_frames, to_skeletons
+from gaitkeeper.datasets.clips import Clips, Selected, clip_frames, to_skeletons
 from gaitkeeper.datasets.open_clips import open_clips
 from gaitkeeper.datasets.stored import Split
 from gaitkeeper.errors import DataError
 from gaitkeeper.files import replacing, write_text
-from gaitkeeper.models.victim import Victim
-from gaitkeeper.models.weights import load_victim
+from gaitkeeper.models.ensemble import Member
+from gaitkeeper.models.weights import load_action_victim
 from gaitkeeper.motion import kinematics
 from gaitkeeper.motion.kinematics import JointLimits, joint_limits, to_joints
 from gaitkeeper.motion.motion import FARTHEST, Motion
 from gaitkeeper.seeding import SampleStreams, stream
-from gaitkeeper.synthetic.actions import TEST_ACTORS, TRAIN_ACTORS
+from gaitkeeper.synthetic.actions import SUBJECTS, TEST_ACTORS, TRAIN_ACTORS
 
 BASELINES: Mapping[Part, str] = {"frame": "nearest middle frame", "sequence": "nearest sequence"}
 """What is printed beside networks."""
@@ -56,16 +56,16 @@ def open_action_data(
     Args:
         settings: of the actors and the protocol.
         data: path; None for synthetic actors.
-        subjects: actors to keep, by number; None takes those of the split.
+        subjects: whose clips to keep, actors by number; None takes those of the split.
         split: which part.
 
     Raises:
         DataError: an unknown subject, or nothing usable there.
     """
     if data is not None:
-        return open_clips(Path(data), split=split, protocol=settings.protocol)
-    default = {"train": TRAIN_ACTORS, "test": TEST_ACTORS, "all": (*TRAIN_ACTORS, *TEST_ACTORS)}[split]
-    numbers = default
+        clips = open_clips(Path(data), split=split, protocol=settings.protocol)
+        return clips if subjects is None else Selected(clips, subjects)
+    numbers: Sequence[int] = {"train": TRAIN_ACTORS, "test": TEST_ACTORS, "all": range(1, SUBJECTS + 1)}[split]
     if subjects is not None and split == "test":
         wrong = [name for name in subjects if not name.isdecimal()]
         if wrong:
@@ -95,12 +95,12 @@ def rates(data: Clips, indices: Sequence[int]) -> list[float]:
     return [float(getattr(data.samples[i], "fps", data.fps)) for i in indices]
 
 
-def room(victims: Iterable[Victim]) -> int | None:
+def room(victims: Iterable[Member]) -> int | None:
     """Return how many persons all victims have room for; None for any number."""
     return min((persons for victim in victims if (persons := victim.domain.shape[3]) is not None), default=None)
 
 
-def fit(victim: Victim, data: Clips, model: str) -> None:
+def fit(victim: Member, data: Clips, model: str) -> None:
     """Check that a model recognizes the data's joints and classes.
 
     Raises:
@@ -159,6 +159,8 @@ def load_clips(
         fault = None
         if array.shape[1] < 4:
             fault = f"expected at least 4 frames, got {array.shape[1]}"
+        elif not array.any():
+            fault = "expected a clip that shows somebody, all of its joints are 0"
         elif persons is not None and len(array) > persons:
             fault = f"expected at most {persons} persons, for whom the recognizer has room, got {len(array)}"
         elif np.abs(array).max(initial=0) > FARTHEST:
@@ -172,8 +174,8 @@ def load_clips(
     return clips
 
 
-def batch_of(clips: Sequence[Clip], victim: Victim, data: Clips) -> Motion:
-    """Return clips as a batch that a victim has room for."""
+def batch_of(clips: Sequence[Clip], victim: Member, data: Clips) -> Motion:
+    """Return clips as a batch that a victim has room for; for any number of persons, for two."""
     layout = victim.domain.layout or data.layout
     persons = victim.domain.shape[3]
     return to_skeletons(
@@ -202,7 +204,7 @@ def evaluate_actions(
     """
     clips = open_action_data(settings, data, subjects)
     skipped: list[tuple[str, str]] = []
-    victims = {name: load_victim(name, device=device) for name in models}
+    victims = {name: load_action_victim(name, device=device) for name in models}
     for name, victim in victims.items():
         fit(victim, clips, name)
     chosen = load_clips(clips, range(len(clips.samples)), settings, skipped, persons=room(victims.values()))
@@ -246,7 +248,7 @@ def training_clips(data: Clips, settings: ActionSettings, path: str | None, coun
 
 
 @torch.no_grad()
-def _recognized(victim: Victim, clips: Sequence[Clip], data: Clips) -> Tensor:
+def _recognized(victim: Member, clips: Sequence[Clip], data: Clips) -> Tensor:
     """Return the classes that a victim recognizes in stored clips, ``(n,)`` on the CPU."""
     motion = batch_of(clips, victim, data)
     victim.domain.check(motion)
@@ -278,7 +280,7 @@ class _Audit:
         self.data = open_action_data(settings, data, subjects)
         self.skipped: list[tuple[str, str]] = []
         sources = {**models, **{name: name for name in settings.transfer if name not in models}}
-        self.victims = {name: load_victim(source, device=device) for name, source in sources.items()}
+        self.victims = {name: load_action_victim(source, device=device) for name, source in sources.items()}
         for name, victim in self.victims.items():
             fit(victim, self.data, name)
         chosen = choose_clips(self.data, settings.clips, seed)
@@ -329,7 +331,7 @@ class _Audit:
         return made
 
     def _attack(
-        self, victim: Victim, name: str, cell: ActionCell, number: int, clips: list[Clip], rows: list[Row]
+        self, victim: Member, name: str, cell: ActionCell, number: int, clips: list[Clip], rows: list[Row]
     ) -> None:
         motion = batch_of(clips, victim, self.data)
         labels = torch.tensor([clip.label for clip in clips], device=victim.device)
@@ -342,9 +344,11 @@ class _Audit:
             for clip, joints in zip(clips, _joints(attacked, clips), strict=True)
         ]  # fmt: skip
         won, predicted = self._decided(victim, stored, goal)
+        bounds = attacked.distances
         for i, row in enumerate(rows):
             row |= {"predicted": self.data.classes[predicted[i]], "right": predicted[i] == clips[i].label}
-            row["success"] = won[i]
+            # What exceeds the attack's own bounds is not what it promises.
+            row["success"] = won[i] and bool(bounds["feasible"][i]) if "feasible" in bounds else won[i]
             row["target"] = self.data.classes[int(targets[i])] if cell.goal == "specified" else None
             row |= self._measured(clips[i], stored[i])
             row |= {key: int(getattr(attacked, key)[i]) for key in ("forwards", "backwards", "steps")}
@@ -356,7 +360,7 @@ class _Audit:
                 write_clip(self.out / "attacked", clip.key, clip.joints)
 
     @torch.no_grad()
-    def _decided(self, victim: Victim, clips: Sequence[Clip], goal: Goal) -> tuple[list[bool], list[int]]:
+    def _decided(self, victim: Member, clips: Sequence[Clip], goal: Goal) -> tuple[list[bool], list[int]]:
         """Decide on what is stored: goals reached, and classes recognized, in clips read like any others."""
         outputs = victim(batch_of(clips, victim, self.data))
         logits, _ = outputs.decisions()
@@ -476,11 +480,15 @@ def run_action_audit(
     """
     cells = list(settings.grid.cells()) if cells is None else list(cells)
     sources = models if isinstance(models, Mapping) else {name: name for name in models}
+    attacking = any(cell.attack != "none" for cell in cells)
     most = max((cell.top for cell in cells if cell.goal == "anything-but-n"), default=0)
     audit = _Audit(
         sources, settings, data=data, subjects=subjects, seed=seed, examples=examples, out=out, device=device,
         progress=progress,
     )  # fmt: skip
+    layout = audit.data.layout
+    if attacking and layout.units != "metres":
+        raise DataError(f"{audit.data.name}: attacks move joints in metres, {layout.name} has places in a picture")
     if most and most >= len(audit.data.classes):
         count = len(audit.data.classes)
         raise DataError(f"anything-but-n: expected N below the {count} classes of {audit.data.name}, got {most}")

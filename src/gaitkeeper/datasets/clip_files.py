@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gaitkeeper.datasets.clips import ClipSample
+from gaitkeeper.datasets.clips import CAPTURE_FPS, ClipSample
 from gaitkeeper.datasets.stored import archived_array, load_each, read_json
 from gaitkeeper.errors import DataError
 from gaitkeeper.files import replacing, write_text
@@ -63,6 +63,8 @@ class ClipFiles:
             self.name = str(listed["name"])
             self.biometric = bool(listed["biometric"])
             self.layout = LAYOUTS[listed["layout"]]
+            if not isinstance(listed["classes"], list):
+                raise TypeError("classes are no list")
             self.classes = tuple(str(name) for name in listed["classes"])
             self._clips = [
                 WrittenClip(str(s["key"]), int(s["label"]), str(s["subject"]), float(s["fps"])) for s in listed["clips"]
@@ -79,7 +81,8 @@ class ClipFiles:
                 )
             seen.add(sample.key)
         self.samples: Sequence[ClipSample] = self._clips
-        self.fps = self.layout.fps
+        # Clips tell their rates themselves; as a set they are none of motion capture that is to be resampled.
+        self.fps = min(self.layout.fps, CAPTURE_FPS)
 
     def load(self, indices: Sequence[int]) -> list[np.ndarray | DataError]:
         """Return, for each clip asked for, joints ``(m, t, v, 3)`` float32 in metres or what is wrong with it."""

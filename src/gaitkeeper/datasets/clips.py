@@ -60,6 +60,34 @@ class Clips(Protocol):
         ...
 
 
+class Selected:
+    """The clips of some subjects of a set.
+
+    Args:
+        data: the set.
+        subjects: whose clips are kept.
+
+    Raises:
+        DataError: a subject is not in the set.
+    """
+
+    def __init__(self, data: Clips, subjects: Sequence[str]) -> None:
+        known = sorted({sample.subject for sample in data.samples})
+        unknown = [name for name in subjects if name not in known]
+        if unknown:
+            there = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+            raise DataError(f"{data.name}: unknown subject {', '.join(unknown)}; there are {there}")
+        self._data = data
+        self._index = [i for i, sample in enumerate(data.samples) if sample.subject in subjects]
+        self.name, self.biometric, self.layout = data.name, data.biometric, data.layout
+        self.fps, self.classes = data.fps, data.classes
+        self.samples: Sequence[ClipSample] = [data.samples[i] for i in self._index]
+
+    def load(self, indices: Sequence[int]) -> list[np.ndarray | DataError]:
+        """Return what the set itself gives for the clips asked for."""
+        return self._data.load([self._index[i] for i in indices])
+
+
 def clip_frames(data: Clips, frames: int | None = None) -> int | None:
     """Return how many frames clips of a set get: those asked for, 60 of motion capture, else those recorded."""
     if frames is None and data.fps > CAPTURE_FPS:

@@ -14,6 +14,7 @@ from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.actions.agcn import from_released
 from gaitkeeper.models.actions.networks import FAMILIES, NETWORK, action_victim, family_of, from_state
 from gaitkeeper.models.actions.preparation import Preparation
+from gaitkeeper.models.ensemble import Ensemble, Member
 from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
 from gaitkeeper.models.gait.gaitbase import GaitBase
 from gaitkeeper.models.gait.gaitgl import GaitGL
@@ -121,7 +122,7 @@ def _action_recognizer(state: Mapping[str, Tensor], metadata: Mapping[str, str],
         raise WeightsError(f"{path}: {error}") from None
     load_strictly(found.module, state, path)
     if preparation is None:
-        preparation = Preparation(layout=found.layout, **FAMILIES[found.family].published)
+        preparation = Preparation.fitting(found.layout, **FAMILIES[found.family].published)
     classes, persons = told.get("classes"), found.persons or told.get("persons")
     if ours and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise WeightsError(f"{path}: expected a list of names of classes, found {str(classes)[:60]}")
@@ -170,9 +171,30 @@ def load_victim(model: str, *, device: str = "cpu") -> Victim:
     return victim
 
 
+def load_action_victim(model: str, *, device: str = "cpu") -> Member:
+    """Return the recognizer of actions that ``--model`` names: a victim, or several joined by ``+`` as one ensemble.
+
+    Args:
+        model: as :func:`load_victim` takes it; the streams of a network, ``joint.safetensors+bone.safetensors``, are
+            added.
+        device: where to put the networks.
+
+    Raises:
+        WeightsError: as :func:`load_victim` does, or members that do not go together.
+    """
+    if "+" not in model or Path(model).exists():
+        return load_victim(model, device=device)
+    try:
+        return Ensemble([load_victim(part, device=device) for part in model.split("+")])
+    except WeightsError:
+        raise
+    except DataError as error:
+        raise WeightsError(f"{model}: {error}") from None
+
+
 def recognizes_actions(model: str) -> bool:
     """Tell whether a model, as ``--model`` names it, recognizes actions of skeletons; else it recognizes gaits."""
-    return load_victim(model).domain.layout is not None
+    return load_action_victim(model).domain.layout is not None
 
 
 def _from_function(model: str) -> Victim:

@@ -70,7 +70,7 @@ SHORT: Mapping[ActionNetwork, Recipe] = {
     "st-gcn": Recipe(epochs=40),
     "agcn": Recipe(epochs=30),
     "aagcn": Recipe(epochs=30),
-    "as-gcn": Recipe(epochs=30, inference=10),
+    "as-gcn": Recipe(epochs=30, inference=3),
     "dgnn": Recipe(epochs=30, frozen=3),
     "ctr-gcn": Recipe(epochs=30),
     "sgn": Recipe(epochs=60),

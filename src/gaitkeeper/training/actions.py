@@ -32,10 +32,17 @@ from gaitkeeper.motion.motion import Motion
 from gaitkeeper.seeding import stream
 from gaitkeeper.synthetic.actions import TRAIN_ACTORS, VALIDATION_ACTORS
 from gaitkeeper.training.action_settings import ActionNetwork, ActionTraining, Recipe, recipe_of
-from gaitkeeper.training.loop import CHECKPOINT, WEIGHTS, check_settings
+from gaitkeeper.training.loop import CHECKPOINT, WEIGHTS, restoring
 
 INFERENCE_RATE = 5e-4
 """Learning rate of AS-GCN's inference module, as published."""
+
+
+SHORT_INFERENCE = {"frames": 10, "width": 32}
+"""AS-GCN's inference module by the short recipe: its decoder passes all pairs of joints frame by frame."""
+
+WIDEST = 4096
+"""Largest width or stride of a unit."""
 
 
 def options_of(network: ActionNetwork, settings: ActionTraining) -> dict[str, Any]:
@@ -45,10 +52,11 @@ def options_of(network: ActionNetwork, settings: ActionTraining) -> dict[str, An
         DataError: the network has no such widths or strides.
     """
     widths, strides = settings.widths, settings.strides
+    small = {"inference": SHORT_INFERENCE} if network == "as-gcn" and settings.recipe == "short" else {}
     if widths is None and strides is None:
-        return {}
-    if any(value < 1 for value in (*(widths or ()), *(strides or ()))):
-        raise DataError(f"actions: expected widths and strides of at least 1, got {widths} and {strides}")
+        return small
+    if any(not 1 <= value <= WIDEST for value in (*(widths or ()), *(strides or ()))):
+        raise DataError(f"actions: expected widths and strides from 1 to {WIDEST}, got {widths} and {strides}")
     if network in ("sgn", "hrnn", "ms-g3d"):
         count = {"sgn": 1, "hrnn": 4, "ms-g3d": 3}[network]
         if strides is not None or widths is None or len(widths) != count:
@@ -57,7 +65,7 @@ def options_of(network: ActionNetwork, settings: ActionTraining) -> dict[str, An
         return {name: value}
     if widths is None or strides is None or len(widths) != len(strides):
         raise DataError(f"actions: expected as many widths as strides of {network}, got {widths} and {strides}")
-    return {"widths": widths, "strides": strides}
+    return {"widths": widths, "strides": strides, **small}
 
 
 def open_training_clips(settings: ActionTraining, data: Path | None) -> tuple[ActionTraining, Clips]:
@@ -93,7 +101,7 @@ class _Run:
                 ).to(device)
             except ValueError as error:
                 raise DataError(f"actions: {network} cannot be built so ({error})") from error
-        self.fed = Fed(Preparation(layout=data.layout, **recipe.preparation), self.module)
+        self.fed = Fed(Preparation.fitting(data.layout, **recipe.preparation), self.module)
         weights = list(self.module.parameters())
         rate, decay = recipe.learning_rate, recipe.weight_decay
         self.optimizer: torch.optim.Optimizer
@@ -127,11 +135,10 @@ class _Run:
             torch.save({**state, "epoch": self.epoch, "settings": fingerprint}, temporary)
 
     def restore(self, path: Path, fingerprint: str) -> None:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        check_settings(path, state["settings"], fingerprint)
-        self.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
+        with restoring(path, fingerprint) as state:
+            self.module.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch = state["epoch"]
 
 
 def augmented(x: Tensor, recipe: Recipe, scale: float, rng: np.random.Generator) -> Tensor:
@@ -260,7 +267,7 @@ def train_actions(
     progress(0, 1, f"loading {len(data.samples)} clips")
     kept, arrays = load_usable(data, range(len(data.samples)), skipped)
     held = [row for row, i in enumerate(kept) if data.samples[i].subject in validation]
-    learned = [row for row in range(len(kept)) if row not in set(held)]
+    learned = sorted(set(range(len(kept))) - set(held))
     if not learned:
         raise DataError(f"{data.name}: no clip to learn from" + (f"; the first: {skipped[0][1]}" if skipped else ""))
     if validation and not held:
@@ -291,6 +298,8 @@ def train_actions(
             with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
                 torch.manual_seed(int(rng.integers(2**31)))
                 loss, logits = _step(run, motion, labels[index], rng)
+                if not torch.isfinite(loss):
+                    raise DataError(f"the loss of epoch {run.epoch + 1} is not finite: try a lower learning rate")
                 run.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
             if recipe.clip is not None:

@@ -21,7 +21,7 @@ from gaitkeeper.models.generators.wgan_gp import Critic, Generator, as_pictures
 from gaitkeeper.models.states import save_state
 from gaitkeeper.seeding import stream
 from gaitkeeper.training.gan_settings import GeneratorSettings
-from gaitkeeper.training.loop import CHECKPOINT, autocast_dtype, check_settings
+from gaitkeeper.training.loop import CHECKPOINT, autocast_dtype, restoring
 
 BETAS = (0.0, 0.9)
 """Adam's, as published."""
@@ -118,13 +118,12 @@ class _Run:
             )
 
     def restore(self, path: Path, fingerprint: str) -> None:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        check_settings(path, state["settings"], fingerprint)
-        for name, network in self.networks.items():
-            network.load_state_dict(state[name])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state[f"{name}-optimizer"])
-        self.iteration, self.judged = state["iteration"], state["judged"]
+        with restoring(path, fingerprint) as state:
+            for name, network in self.networks.items():
+                network.load_state_dict(state[name])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state[f"{name}-optimizer"])
+            self.iteration, self.judged = state["iteration"], state["judged"]
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self._dtype or torch.bfloat16, enabled=self._dtype is not None)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,6 +98,30 @@ def check_settings(path: Path, there: str, here: str) -> None:
     )
 
 
+@contextmanager
+def restoring(path: Path, fingerprint: str) -> Iterator[dict[str, Any]]:
+    """Yield a checkpoint's content for its parts to be restored from.
+
+    Args:
+        path: the checkpoint.
+        fingerprint: the run's settings as JSON, which must be the checkpoint's.
+
+    Raises:
+        GaitkeeperError: the file is damaged, holds other parts, or is of a run with other settings.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        check_settings(path, state["settings"], fingerprint)
+        yield state
+    except GaitkeeperError:
+        raise
+    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise GaitkeeperError(
+            f"{path}: not a whole checkpoint of this run ({reason}); remove it to start anew"
+        ) from error
+
+
 class _Run:
     """Network, losses, optimizer and schedule of one run."""
 
@@ -132,11 +159,10 @@ class _Run:
             torch.save({**state, "iteration": self.iteration, "settings": fingerprint}, temporary)
 
     def restore(self, path: Path, fingerprint: str) -> None:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        check_settings(path, state["settings"], fingerprint)
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.iteration = state["iteration"]
+        with restoring(path, fingerprint) as state:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.iteration = state["iteration"]
 
 
 def draw_frames(sequences: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:

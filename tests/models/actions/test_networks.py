@@ -17,6 +17,7 @@ from gaitkeeper.models.weights import load_victim, recognizes_actions
 from gaitkeeper.motion.motion import skeletons
 from gaitkeeper.motion.skeletons import HDM05_25, KINETICS_18, MHAD_35, NTU_25, NTU_25_HANDS, UCLA_20
 from tests.attacks.victims import clips
+from tests.motion.test_kinematics import ELBOW
 
 CLASSES = ("bow", "hop", "kick", "squat", "throw")
 UNITS = {"widths": (8, 8), "strides": (1, 2)}
@@ -280,15 +281,9 @@ def test_a_state_of_none_of_them():
     state = network("sgn", MHAD_35).state_dict()
     found = from_state(state)
     assert (found.family, found.layout, found.persons, found.classes) == ("sgn", MHAD_35, None, 5)
-    ten = build("sgn", layout=replace_joints(), classes=2, **NARROW["sgn"]).state_dict()
+    three = build("sgn", layout=ELBOW, classes=2, **NARROW["sgn"]).state_dict()
     with pytest.raises(WeightsError, match="expected weights of 18, 20, 25, 35 joints, found 3"):
-        from_state(ten)
-
-
-def replace_joints():
-    from tests.motion.test_kinematics import ELBOW
-
-    return ELBOW
+        from_state(three)
 
 
 def test_a_users_own_network_recognizes_actions():

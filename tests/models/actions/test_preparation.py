@@ -11,7 +11,7 @@ from torch.nn import functional
 from gaitkeeper.errors import WeightsError
 from gaitkeeper.models.actions.preparation import STREAMS, Preparation
 from gaitkeeper.motion.motion import Motion
-from gaitkeeper.motion.skeletons import HDM05_25, KINETICS_18, LAYOUTS, NTU_25
+from gaitkeeper.motion.skeletons import HDM05_25, KINETICS_18, LAYOUTS, NTU_25, UCLA_20
 from tests.attacks.victims import clips
 
 RAW = {"center": "none", "facing": "none"}
@@ -213,7 +213,7 @@ def test_gradients_are_those_of_the_values(facing):
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: layout.name)
 def test_every_layout_is_prepared(layout):
     motion = bodies(layout)
-    found, lengths = Preparation(layout=layout)(motion)
+    found, lengths = Preparation.fitting(layout)(motion)
     assert found.shape == (3, 3, 60, len(layout), 1)
     assert lengths is None
     assert found.isfinite().all()
@@ -262,4 +262,30 @@ def test_what_is_no_mapping_is_refused():
     for values in ([], "ntu-25", None, {}):
         with pytest.raises(WeightsError, match="expected a preparation"):
             Preparation.from_json(values)
-    assert Preparation.from_json({"layout": "kinetics-18"}) == Preparation(layout=KINETICS_18)
+    assert Preparation.from_json({"layout": "ucla-20"}) == Preparation(layout=UCLA_20)
+
+
+def test_places_in_a_picture_are_neither_centered_nor_turned():
+    with pytest.raises(ValueError, match="kinetics-18 has places in a picture"):
+        Preparation(layout=KINETICS_18)
+    fitting = Preparation.fitting(KINETICS_18, center="frame", joint=1, facing="yaw", scale=0.35)
+    assert (fitting.center, fitting.facing, fitting.scale) == ("none", "none", 1.0)
+
+
+def test_nobody_is_mixed_with_somebody_who_comes():
+    motion = bodies(persons=2).select([2])
+    found = prepared(motion, **RAW, frames=23)[0, ..., 1]
+    there = found.ne(0).any(2).any(0)
+    assert there.tolist() == sorted(there.tolist())
+    assert 8 < int(there.sum()) < 15
+    nearest = (found[:, there][:, :1] - motion.data[0, :, 4:5, :, 1]).abs().max()
+    assert nearest < 1e-12
+
+
+def test_where_the_first_person_is_absent_the_last_known_place_counts():
+    motion = bodies(persons=2).select([1])
+    data = motion.data.clone()
+    data[:, :, 3:6, :, 0] = 0
+    found = prepared(motion.with_data(data), center="frame", facing="none", frames=9)
+    root = motion.data[:, :, [0, 1, 2, 2, 2, 2, 6, 7, 8], NTU_25.root, 0][:, :, :, None, None]
+    torch.testing.assert_close(found[..., 1:], data[..., 1:] - root)

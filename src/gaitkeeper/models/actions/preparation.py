@@ -75,8 +75,17 @@ class Preparation:
         )
         if not fits:
             raise ValueError(f"timing {self.timing!r} and {self.frames} frames do not go together")
+        if self.layout.units != "metres" and (self.center, self.facing) != ("none", "none"):
+            raise ValueError(f"{self.layout.name} has places in a picture: they are neither centered nor turned")
         if not 0 < self.crop <= 1 or not 0 < self.scale < math.inf:
             raise ValueError(f"expected a crop in (0, 1] and a positive scale, got {self.crop} and {self.scale}")
+
+    @classmethod
+    def fitting(cls, layout: Layout, **values: Any) -> Preparation:
+        """Return a preparation of a layout; places in a picture are neither centered, turned nor scaled."""
+        if layout.units != "metres":
+            values |= {"center": "none", "facing": "none", "scale": 1.0, "joint": None}
+        return cls(layout=layout, **values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the values as JSON has them, the layout by its name."""
@@ -125,6 +134,13 @@ class Preparation:
         place = x[:, :, :, joint, 0]
         if self.center == "start":
             place = place.gather(2, _first(present)[:, None, None].expand(-1, x.shape[1], 1))
+        else:
+            # Where the first person is absent, the last known place counts for the others, and at first the first one.
+            there = present[:, 0, :, 0, 0]
+            frame = torch.arange(x.shape[2], device=x.device)
+            last = torch.where(there, frame, -1).cummax(1).values
+            known = torch.where(last < 0, _first(present)[:, None], last)
+            place = place.gather(2, known[:, None].expand(-1, x.shape[1], -1))
         return x - place[..., None, None]
 
     def _turned(self, x: Tensor, present: Tensor) -> Tensor:
@@ -162,7 +178,10 @@ class Preparation:
         before = place.floor().long()
         after = (before + 1).minimum(known[:, None] - 1)
         part = (place - before)[:, None, :, None, None]
-        return torch.lerp(_frames(x, before), _frames(x, after), part), None
+        one, other = _frames(x, before), _frames(x, after)
+        # Nobody is mixed with somebody who comes or goes.
+        part = torch.where(_present(one) == _present(other), part, part.round())
+        return torch.lerp(one, other, part), None
 
     def _streamed(self, x: Tensor) -> Tensor:
         present = _present(x)
