@@ -304,7 +304,7 @@ def evaluate(
     from gaitkeeper.files import write_text
 
     if _half((model,)) == "actions":
-        from gaitkeeper.audit.actions import evaluate_actions
+        from gaitkeeper.audit.action_clips import evaluate_actions
 
         with _progress() as progress:
             records, skipped = evaluate_actions(

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from gaitkeeper.audit.action_grid import ActionCell, ActionGrid, ActionSettings, action_cell, cell_of
-from gaitkeeper.audit.action_summary import summarize_actions
-from gaitkeeper.audit.actions import (
+from gaitkeeper.audit.action_clips import (
     batch_of,
     choose_clips,
     evaluate_actions,
     fit,
     load_clips,
     open_action_data,
-    run_action_audit,
     training_clips,
 )
+from gaitkeeper.audit.action_grid import ActionCell, ActionGrid, ActionSettings, action_cell, cell_of
+from gaitkeeper.audit.action_summary import summarize_actions
+from gaitkeeper.audit.actions import run_action_audit
 from gaitkeeper.audit.grid import AuditSettings, GridSettings
 from gaitkeeper.audit.present import audit_and_report
 from gaitkeeper.datasets.hdm05 import CLASSES_11, Hdm05
