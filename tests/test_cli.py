@@ -106,8 +106,8 @@ CASES = {
         "epochs of at least 1, got 0",
     ),
     "nothing but inference": (
-        ["train", "--out", "OUT", "--network", "as-gcn", "--actions.epochs", "5"],
-        "more epochs than the 10 of as-gcn's inference module, got 5",
+        ["train", "--out", "OUT", "--network", "as-gcn", "--actions.epochs", "3"],
+        "more epochs than the 3 of as-gcn's inference module, got 3",
     ),
     "unknown condition": (["walkers", "--out", "OUT", "--conditions", "nm-99"], "nm-99"),
 }
