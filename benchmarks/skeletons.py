@@ -50,6 +50,7 @@ def step_cost(name: str, motion: Motion, labels: torch.Tensor) -> None:
         own_passes,
         lambda: attack(victim, motion, labels, "exact", STEPS),
         lambda: attack(victim, motion, labels, "loss", STEPS),
+        repeats=3,
     )
     for bones, seconds in (("exact bones", exact), ("bones in the loss", loss)):
         ratio = seconds / own
@@ -66,7 +67,7 @@ def throughput(name: str) -> None:
             part = slice(start, start + size)
             attack(victim, motion.select(part), labels[part], "exact", 3)
 
-    times = least_seconds(*(lambda size=size: in_batches(size) for size in BATCHES), repeats=3)
+    times = least_seconds(*(lambda size=size: in_batches(size) for size in BATCHES), repeats=2)
     for size, seconds in zip(BATCHES, times, strict=True):
         print(
             f"{name}: batches of {size}: {1000 * seconds / len(motion) / 3:.1f} ms a clip and step, "
