@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -74,33 +74,37 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
 
-def _print_records(records: Sequence[Record], title: str) -> None:
+def _print_grid(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    caption: str = "",
+) -> None:
+    """Print a table; the columns of the headings ``right`` are aligned so."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Table as Grid
 
+    grid = Grid(title=title, caption=caption or None)
+    for heading in headings:
+        grid.add_column(heading, justify="right" if heading in right else "left")
+    for row in rows:
+        grid.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160).print(grid)
+
+
+def _print_records(records: Sequence[Record], title: str) -> None:
     from gaitkeeper.audit.verdict import attack_text, budget_text, interval_text, stored_text
 
-    table = Table(title=title)
-    for heading in (
-        "model",
-        "data",
-        "attack",
-        "goal",
-        "budget",
-        "stored",
-        "condition",
-        "view",
-        "metric",
-        "percent",
-        "n",
-    ):
-        table.add_column(heading, justify="right" if heading in {"percent", "n"} else "left")
+    rows = []
     for r in records:
         budget = "" if r["budget"] is None else budget_text(r["norm"], r["budget"])
         percent = f"{r['value']:.1f} {interval_text(r)}"
         names = (r["model"], r["data"], attack_text(r["attack"]), r["goal"], budget, stored_text(r["stored"]))
-        table.add_row(*names, r["condition"], str(r["view"]), r["metric"], percent, str(r["n"]))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        rows.append((*names, r["condition"], str(r["view"]), r["metric"], percent, str(r["n"])))
+    where = ("model", "data", "attack", "goal", "budget", "stored", "condition", "view", "metric")
+    _print_grid(title, (*where, "percent", "n"), rows, right=("percent", "n"))
 
 
 def _device(name: str) -> str:
@@ -259,15 +263,9 @@ def generator(
 
 
 def _print_figures(figures: Sequence[dict[str, Any]], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for heading in figures[0]:
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for figure in figures:
-        table.add_row(*(value if isinstance(value, str) else f"{value:.3f}" for value in figure.values()))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    headings = list(figures[0])
+    rows = [[value if isinstance(value, str) else f"{value:.3f}" for value in figure.values()] for figure in figures]
+    _print_grid(title, headings, rows, right=[heading for heading in headings if heading != "measure"])
 
 
 def evaluate(
@@ -336,21 +334,16 @@ def _print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
 
 
 def _print_action_records(records: Sequence[Record], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from gaitkeeper.audit.verdict import interval_text
 
-    table = Table(title=title)
-    headings = ("model", "data", "attack", "goal", "bones", "budget", "metric", "value", "n")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in {"value", "n"} else "left")
+    rows = []
     for r in records:
         budget = "" if r["budget"] is None else f"{1000 * r['budget']:g} mm"
         value = f"{r['value']:.1f} {interval_text(r)}".rstrip()
         names = (r["model"], r["data"], r["attack"], r["goal"], r["bones"] or "", budget, r["metric"])
-        table.add_row(*names, value, str(r["n"]))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        rows.append((*names, value, str(r["n"])))
+    headings = ("model", "data", "attack", "goal", "bones", "budget", "metric", "value", "n")
+    _print_grid(title, headings, rows, right=("value", "n"))
 
 
 def attack(
@@ -536,23 +529,11 @@ def _print_outcome(
 ) -> None:
     for table in tables:
         if not table.folded:
-            _print_table(table)
+            _print_grid(table.title, table.columns, table.rows, caption=table.caption)
     for sentence in sentences:
         print(sentence)
     _print_skipped(skipped)
     print(f"report: {out / 'report.html'}")
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid(title=table.title, caption=table.caption)
-    for heading in table.columns:
-        grid.add_column(heading)
-    for row in table.rows:
-        grid.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(grid)
 
 
 def main() -> None:

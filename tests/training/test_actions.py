@@ -261,7 +261,7 @@ def test_recipes_resolve_and_their_preparations_feed_their_networks(network, rec
     assert all(milestone < found.epochs for milestone in found.milestones)
     assert found.inference < found.epochs
     module = build(network, layout=NTU_25, classes=5, **options_of(network, tiny(network)))
-    fed = Fed(Preparation(layout=NTU_25, **found.preparation), module)
+    fed = Fed(Preparation.fitting(NTU_25, **found.preparation), module)
     motion = clips(NTU_25, frames=30)
     with torch.no_grad():
         assert module.eval()(*fed(motion)).shape == (3, 5)
@@ -277,7 +277,8 @@ def test_settings_take_the_recipes_place():
     assert recipe_of("agcn", replace(settings, recipe="published")).preparation["timing"] == "loop"
 
 
-def test_the_learning_rate_warms_up_and_falls(few, tmp_path, monkeypatch):
+@pytest.mark.parametrize("warmup", [{"warmup": 2}, {"warmup_epochs": 1}], ids=["steps", "epochs"])
+def test_the_learning_rate_warms_up_and_falls(few, tmp_path, monkeypatch, warmup):
     seen = []
     step = torch.optim.SGD.step
 
@@ -287,7 +288,7 @@ def test_the_learning_rate_warms_up_and_falls(few, tmp_path, monkeypatch):
 
     # Optimizers wrap the method of their class when one is made.
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
-    recipe = replace(PUBLISHED["hrnn"], milestones=(1, 2), warmup=2, learning_rate=0.1)
+    recipe = replace(PUBLISHED["hrnn"], milestones=(1, 2), learning_rate=0.1, **warmup)
     monkeypatch.setitem(PUBLISHED, "hrnn", recipe)
     settings = ActionTraining(recipe="published", epochs=3, batch=8, frames=8, **NARROW["hrnn"])
     train_actions("hrnn", settings, few, tmp_path)

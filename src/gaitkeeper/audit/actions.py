@@ -106,7 +106,6 @@ class _Audit:
             for row, clip, predicted in zip(made, clips, recognized(victim, clips, self.data).tolist(), strict=True):
                 right = predicted == clip.label
                 row |= {"predicted": classes[predicted], "natural": right, "right": right}
-                row["transfer"] = {}
             self._judge(name, made, clips, None)
             return made
         natural = ActionCell().key

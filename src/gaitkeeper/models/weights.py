@@ -14,6 +14,7 @@ from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.actions.agcn import from_released
 from gaitkeeper.models.actions.networks import FAMILIES, NETWORK, action_victim, family_of, from_state
 from gaitkeeper.models.actions.preparation import Preparation
+from gaitkeeper.models.actions.published import PREPARATIONS
 from gaitkeeper.models.ensemble import Ensemble, Member
 from gaitkeeper.models.gait.deepgaitv2 import DeepGaitV2
 from gaitkeeper.models.gait.gaitbase import GaitBase
@@ -122,7 +123,7 @@ def _action_recognizer(state: Mapping[str, Tensor], metadata: Mapping[str, str],
         raise WeightsError(f"{path}: {error}") from None
     load_strictly(found.module, state, path)
     if preparation is None:
-        preparation = Preparation.fitting(found.layout, **FAMILIES[found.family].published)
+        preparation = Preparation.fitting(found.layout, **PREPARATIONS[found.family])
     classes, persons = told.get("classes"), found.persons or told.get("persons")
     if ours and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise WeightsError(f"{path}: expected a list of names of classes, found {str(classes)[:60]}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from gaitkeeper.errors import DataError
+from gaitkeeper.models.actions.published import PREPARATIONS
 from gaitkeeper.synthetic.actions import Acting
 
 ActionNetwork = Literal["st-gcn", "agcn", "aagcn", "as-gcn", "dgnn", "ctr-gcn", "sgn", "ms-g3d", "hrnn"]
@@ -29,6 +30,7 @@ class Recipe:
         weight_decay: of the optimizer.
         milestones: epochs after which the learning rate falls to a tenth; empty for a cosine that ends at zero.
         warmup: steps over which the learning rate grows.
+        warmup_epochs: epochs over which it does, beside these.
         smoothing: label smoothing.
         clip: greatest norm of a step's gradient; None leaves it.
         yaw: largest turn about the vertical, radians.
@@ -49,6 +51,7 @@ class Recipe:
     weight_decay: float = 0.01
     milestones: tuple[int, ...] = ()
     warmup: int = 30
+    warmup_epochs: int = 0
     smoothing: float = 0.1
     clip: float | None = 5.0
     yaw: float = 0.5
@@ -82,8 +85,6 @@ SHORT: Mapping[ActionNetwork, Recipe] = {
 _PLAIN: Mapping[str, Any] = {
     "warmup": 0, "smoothing": 0.0, "clip": None, "yaw": 0.0, "tilt": 0.0, "scale": 0.0, "crop": 1.0, "noise": 0.0,
 }  # fmt: skip
-_RAW = {"center": "none", "facing": "none", "timing": "pad", "frames": 300}
-_TWO_STREAM = {"center": "frame", "facing": "spine", "timing": "loop", "frames": 300}
 
 
 def _sgd(epochs: int, milestones: tuple[int, ...], **others: Any) -> Recipe:
@@ -92,24 +93,26 @@ def _sgd(epochs: int, milestones: tuple[int, ...], **others: Any) -> Recipe:
 
 
 PUBLISHED: Mapping[ActionNetwork, Recipe] = {
-    "st-gcn": _sgd(80, (10, 50), batch=64, preparation=_RAW),
-    "agcn": _sgd(50, (30, 40), batch=64, preparation=_TWO_STREAM),
-    "aagcn": _sgd(50, (30, 40), batch=64, preparation=_TWO_STREAM),
-    "as-gcn": _sgd(110, (60, 80, 100), batch=32, inference=10, preparation=_RAW),
-    "dgnn": _sgd(150, (60, 90, 120), batch=32, weight_decay=5e-4, frozen=10, preparation=_TWO_STREAM),
+    "st-gcn": _sgd(80, (10, 50), batch=64, preparation=PREPARATIONS["st-gcn"]),
+    "agcn": _sgd(50, (30, 40), batch=64, preparation=PREPARATIONS["agcn"]),
+    "aagcn": _sgd(50, (30, 40), batch=64, preparation=PREPARATIONS["aagcn"]),
+    "as-gcn": _sgd(110, (60, 80, 100), batch=32, inference=10, preparation=PREPARATIONS["as-gcn"]),
+    "dgnn": _sgd(
+        150, (60, 90, 120), batch=32, weight_decay=5e-4, frozen=10, preparation=PREPARATIONS["dgnn"],
+    ),
     "ctr-gcn": _sgd(
-        65, (35, 55), batch=64, weight_decay=4e-4, warmup=5, yaw=0.3, tilt=0.3, crop=0.5,
-        preparation={"center": "start", "facing": "none", "timing": "resize", "frames": 64, "crop": 0.95},
+        65, (35, 55), batch=64, weight_decay=4e-4, warmup_epochs=5, yaw=0.3, tilt=0.3, crop=0.5,
+        preparation=PREPARATIONS["ctr-gcn"],
     ),
     "sgn": Recipe(
         epochs=120, milestones=(60, 90, 110), batch=64, optimizer="adam", learning_rate=1e-3, weight_decay=1e-4,
-        **{**_PLAIN, "smoothing": 0.1, "yaw": 0.3, "tilt": 0.3},
-        preparation={"center": "start", "facing": "none", "timing": "none", "frames": None},
+        preparation=PREPARATIONS["sgn"], **{**_PLAIN, "smoothing": 0.1, "yaw": 0.3, "tilt": 0.3},
     ),
-    "ms-g3d": _sgd(50, (30, 40), batch=32, learning_rate=0.05, weight_decay=5e-4, preparation=_TWO_STREAM),
+    "ms-g3d": _sgd(
+        50, (30, 40), batch=32, learning_rate=0.05, weight_decay=5e-4, preparation=PREPARATIONS["ms-g3d"],
+    ),
     "hrnn": _sgd(
-        100, (60, 80), batch=32, learning_rate=0.01, nesterov=False,
-        preparation={"center": "frame", "facing": "none", "timing": "none", "frames": None},
+        100, (60, 80), batch=32, learning_rate=0.01, nesterov=False, preparation=PREPARATIONS["hrnn"],
     ),
 }  # fmt: skip
 """Recipes as published for NTU RGB+D, as far as known; HRNN's learning rate and epochs are not, and are ours."""
@@ -169,8 +172,6 @@ def recipe_of(network: ActionNetwork, settings: ActionTraining) -> Recipe:
     Raises:
         DataError: no epoch is left after those of the inference module.
     """
-    from dataclasses import replace
-
     found = (SHORT if settings.recipe == "short" else PUBLISHED)[network]
     own = {name: getattr(settings, name) for name in ("epochs", "batch", "learning_rate")}
     found = replace(found, **{name: value for name, value in own.items() if value is not None})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gaitkeeper import __version__
 from gaitkeeper.datasets.actors import Actors
 from gaitkeeper.datasets.base import batches, load_usable
 from gaitkeeper.datasets.clips import Clips, to_skeletons
@@ -32,7 +30,7 @@ from gaitkeeper.motion.motion import Motion
 from gaitkeeper.seeding import stream
 from gaitkeeper.synthetic.actions import TRAIN_ACTORS, VALIDATION_ACTORS
 from gaitkeeper.training.action_settings import ActionNetwork, ActionTraining, Recipe, recipe_of
-from gaitkeeper.training.loop import CHECKPOINT, WEIGHTS, restoring
+from gaitkeeper.training.loop import CHECKPOINT, WEIGHTS, described, restoring
 
 INFERENCE_RATE = 5e-4
 """Learning rate of AS-GCN's inference module, as published."""
@@ -127,7 +125,8 @@ class _Run:
             share = 0.1 ** sum(epoch >= milestone for milestone in recipe.milestones)
         else:
             share = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return recipe.learning_rate * share * min(1.0, (step + 1) / max(recipe.warmup, 1))
+        warmup = recipe.warmup + recipe.warmup_epochs * self.steps // recipe.epochs
+        return recipe.learning_rate * share * min(1.0, (step + 1) / max(warmup, 1))
 
     def save(self, path: Path, fingerprint: str) -> None:
         state = {"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -321,17 +320,12 @@ def train_actions(
                 log.writelines(pending)
             pending.clear()
     description = {
-        "gaitkeeper": __version__,
-        "data": data.name,
+        **described(data.name, settings, skipped, device),
         "network": network,
         "seed": seed,
-        "settings": dataclasses.asdict(settings),
         "recipe": dataclasses.asdict(recipe),
         "clips": len(learned),
         "classes": list(data.classes),
-        "skipped": skipped,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
     }
     save_state(
         out / WEIGHTS,

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gaitkeeper import __version__
 from gaitkeeper.datasets.base import Sequences, load_usable
 from gaitkeeper.errors import DataError
 from gaitkeeper.files import replacing, write_text
@@ -21,7 +20,7 @@ from gaitkeeper.models.generators.wgan_gp import Critic, Generator, as_pictures
 from gaitkeeper.models.states import save_state
 from gaitkeeper.seeding import stream
 from gaitkeeper.training.gan_settings import GeneratorSettings
-from gaitkeeper.training.loop import CHECKPOINT, autocast_dtype, restoring
+from gaitkeeper.training.loop import CHECKPOINT, autocast_dtype, described, restoring
 
 BETAS = (0.0, 0.9)
 """Adam's, as published."""
@@ -262,13 +261,6 @@ def train_generator(
     for name, critic in (("critic", run.critic), ("judge", run.judge)):
         quantiles = json.dumps(score_quantiles(critic, shown))
         save_state(out / f"{name}.safetensors", critic, {**METADATA, "network": "Critic", "quantiles": quantiles})
-    description = {
-        "gaitkeeper": __version__,
-        "data": data.name,
-        "settings": dataclasses.asdict(settings),
-        "pictures": len(pictures),
-        "skipped": skipped,
-        "threads": torch.get_num_threads(),
-    }
+    description = {**described(data.name, settings, skipped, device), "pictures": len(pictures)}
     write_text(out / "model.json", json.dumps(description, indent=2) + "\n")
     return out

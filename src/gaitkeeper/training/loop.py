@@ -98,6 +98,18 @@ def check_settings(path: Path, there: str, here: str) -> None:
     )
 
 
+def described(data: str, settings: Any, skipped: Sequence[tuple[str, str]], device: str) -> dict[str, Any]:
+    """Return what the description of every trained network tells: the data, the settings, and on what it ran."""
+    return {
+        "gaitkeeper": __version__,
+        "data": data,
+        "settings": dataclasses.asdict(settings),
+        "skipped": list(skipped),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
+    }
+
+
 @contextmanager
 def restoring(path: Path, fingerprint: str) -> Iterator[dict[str, Any]]:
     """Yield a checkpoint's content for its parts to be restored from.
@@ -257,15 +269,7 @@ def train(
             with (out / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.writelines(pending)
             pending.clear()
-    description = {
-        "gaitkeeper": __version__,
-        "data": data.name,
-        "settings": dataclasses.asdict(settings),
-        "identities": len(names),
-        "skipped": skipped,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores",
-    }
+    description = {**described(data.name, settings, skipped, device), "identities": len(names)}
     save_state(out / WEIGHTS, run.module, {"format": "gaitkeeper", "network": type(run.module).__name__})
     write_text(out / "model.json", json.dumps(description, indent=2) + "\n")
     return out / WEIGHTS

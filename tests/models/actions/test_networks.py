@@ -11,6 +11,7 @@ from gaitkeeper.attacks.eot import Expected, Positions
 from gaitkeeper.errors import DataError, WeightsError
 from gaitkeeper.models.actions.networks import FAMILIES, Fed, action_victim, build, family_of, from_state
 from gaitkeeper.models.actions.preparation import Preparation
+from gaitkeeper.models.actions.published import PREPARATIONS
 from gaitkeeper.models.states import save_state
 from gaitkeeper.models.victim import Victim
 from gaitkeeper.models.weights import load_victim, recognizes_actions
@@ -121,14 +122,14 @@ def test_published_forms_load_with_the_published_preparation(tmp_path, name):
         assert victim.domain.layout is layout
         assert victim.classes is None
         assert victim.domain.shape[3] == (2 if name in ("agcn", "aagcn", "dgnn", "ctr-gcn", "ms-g3d") else None)
-    published = Preparation(layout=layout, **FAMILIES[name].published)
+    published = Preparation.fitting(layout, **PREPARATIONS[name])
     motion = clips(NTU_25, persons=2)
     assert torch.equal(logits(victim, motion), logits(action_victim(module, published), motion))
 
 
 def test_published_preparations_are_those_of_the_papers():
     def values(name):
-        made = Preparation(layout=NTU_25, **FAMILIES[name].published)
+        made = Preparation.fitting(NTU_25, **PREPARATIONS[name])
         return made.center, made.joint, made.facing, made.scale, made.timing, made.frames, made.crop
 
     for name in ("st-gcn", "as-gcn"):
@@ -146,7 +147,7 @@ def test_the_older_names_of_2s_agcns_released_weights_load(tmp_path):
     assert "l2a.gcn1.conv_res.0.weight" in old
     path = tmp_path / "ntu_cs_agcn_joint-49-31300.pt"
     torch.save(old, path)
-    published = Preparation(layout=NTU_25, **FAMILIES["agcn"].published)
+    published = Preparation.fitting(NTU_25, **PREPARATIONS["agcn"])
     motion = clips(NTU_25, persons=2)
     assert torch.equal(logits(load_victim(str(path)), motion), logits(action_victim(module, published), motion))
 

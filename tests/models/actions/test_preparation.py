@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from gaitkeeper.errors import WeightsError
 from gaitkeeper.models.actions.preparation import STREAMS, Preparation
+from gaitkeeper.models.actions.published import PREPARATIONS
 from gaitkeeper.motion.motion import Motion
 from gaitkeeper.motion.skeletons import HDM05_25, KINETICS_18, LAYOUTS, NTU_25, UCLA_20
 from tests.attacks.victims import clips
@@ -263,6 +264,11 @@ def test_what_is_no_mapping_is_refused():
         with pytest.raises(WeightsError, match="expected a preparation"):
             Preparation.from_json(values)
     assert Preparation.from_json({"layout": "ucla-20"}) == Preparation(layout=UCLA_20)
+
+
+def test_publications_center_on_the_joint_above_the_root():
+    joints = {layout: Preparation.fitting(layout, **PREPARATIONS["agcn"]).joint for layout in (NTU_25, HDM05_25)}
+    assert {layout.joints[joint] for layout, joint in joints.items()} == {"spine mid", "upperback"}
 
 
 def test_places_in_a_picture_are_neither_centered_nor_turned():

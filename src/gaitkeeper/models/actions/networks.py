@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -41,8 +41,6 @@ _HRNN_PARTS = {
     **dict.fromkeys((HDM05_25.name, HDM05_25_RETARGETED.name), HDM05_25_PARTS),
 }
 _BY_JOINTS = {len(layout): layout for layout in (NTU_25, KINETICS_18, UCLA_20, MHAD_35)}
-_RAW = {"center": "none", "facing": "none", "timing": "pad", "frames": 300}
-_TWO_STREAM = {"center": "frame", "joint": 1, "facing": "spine", "timing": "loop", "frames": 300}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +52,26 @@ class Family:
         build: makes a network of a layout, numbers of classes and persons, and other options.
         options: what the keys and shapes of a state dict say of these other options, with ``classes``, ``joints``
             where they tell, and for families that tell persons apart ``persons``.
-        published: the preparation that published weights were trained with, but for the layout.
         layout: of published weights of 25 joints.
     """
 
     key: str
     build: Callable[..., nn.Module]
     options: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-    published: Mapping[str, Any]
-    layout: Layout = field(default=NTU_25)
+    layout: Layout = NTU_25
 
 
-def _on_graph(network: Callable[..., nn.Module], *, persons: bool = True) -> Callable[..., nn.Module]:
+def _on_graph(network: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Return how a network on a graph that tells persons apart is built."""
+
     def build(*, layout: Layout, classes: int, persons: int, **options: Any) -> nn.Module:
-        return network(graph=Graph.of(layout), classes=classes, **({"persons": persons} if told else {}), **options)
+        return network(graph=Graph.of(layout), classes=classes, persons=persons, **options)
 
-    told = persons
     return build
+
+
+def _st_gcn(*, layout: Layout, classes: int, persons: int, **options: Any) -> nn.Module:
+    return STGCN(graph=Graph.of(layout), classes=classes, **options)
 
 
 def _sgn(*, layout: Layout, classes: int, persons: int, **options: Any) -> nn.Module:
@@ -106,39 +107,16 @@ def _as_gcn_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 FAMILIES: Mapping[str, Family] = {
-    "st-gcn": Family(
-        key="st_gcn_networks.0.gcn.conv.weight",
-        build=_on_graph(STGCN, persons=False), options=STGCN.options, published=_RAW,
-    ),
-    "aagcn": Family(
-        key="l1.gcn1.conv_ta.weight", build=_on_graph(agcn.AAGCN), options=agcn.AAGCN.options, published=_TWO_STREAM,
-    ),
-    "agcn": Family(
-        key="l1.gcn1.conv_d.0.weight", build=_on_graph(agcn.AGCN), options=agcn.AGCN.options, published=_TWO_STREAM,
-    ),
-    "as-gcn": Family(
-        key="network.class_layer_0.gcn.conv.weight", build=_as_gcn, options=_as_gcn_options, published=_RAW,
-    ),
-    "dgnn": Family(
-        key="l1.dgn.H_v.weight", build=_on_graph(DGNN), options=DGNN.options, published=_TWO_STREAM,
-        layout=NTU_25_HANDS,
-    ),
-    "ctr-gcn": Family(
-        key="l1.gcn1.convs.0.conv3.weight", build=_on_graph(CTRGCN), options=CTRGCN.options,
-        published={"center": "start", "joint": 1, "facing": "none", "frames": 64, "crop": 0.95},
-    ),
-    "sgn": Family(
-        key="tem_embed.cnn.0.cnn.weight", build=_sgn, options=sgn.SGN.options,
-        published={"center": "start", "joint": 1, "facing": "none", "timing": "none", "frames": None},
-    ),
-    "ms-g3d": Family(
-        key="sgcn1.0.A_res", build=_on_graph(MSG3D), options=MSG3D.options, published=_TWO_STREAM,
-    ),
-    "hrnn": Family(
-        key="levels.0.0.weight_hh_l0", build=_hrnn, options=HRNN.options,
-        published={"center": "frame", "facing": "none", "timing": "none", "frames": None},
-    ),
-}  # fmt: skip
+    "st-gcn": Family(key="st_gcn_networks.0.gcn.conv.weight", build=_st_gcn, options=STGCN.options),
+    "aagcn": Family(key="l1.gcn1.conv_ta.weight", build=_on_graph(agcn.AAGCN), options=agcn.AAGCN.options),
+    "agcn": Family(key="l1.gcn1.conv_d.0.weight", build=_on_graph(agcn.AGCN), options=agcn.AGCN.options),
+    "as-gcn": Family(key="network.class_layer_0.gcn.conv.weight", build=_as_gcn, options=_as_gcn_options),
+    "dgnn": Family(key="l1.dgn.H_v.weight", build=_on_graph(DGNN), options=DGNN.options, layout=NTU_25_HANDS),
+    "ctr-gcn": Family(key="l1.gcn1.convs.0.conv3.weight", build=_on_graph(CTRGCN), options=CTRGCN.options),
+    "sgn": Family(key="tem_embed.cnn.0.cnn.weight", build=_sgn, options=sgn.SGN.options),
+    "ms-g3d": Family(key="sgcn1.0.A_res", build=_on_graph(MSG3D), options=MSG3D.options),
+    "hrnn": Family(key="levels.0.0.weight_hh_l0", build=_hrnn, options=HRNN.options),
+}
 """All families by name; AAGCN's keys include 2s-AGCN's, so it comes first."""
 
 

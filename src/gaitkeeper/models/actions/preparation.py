@@ -82,7 +82,14 @@ class Preparation:
 
     @classmethod
     def fitting(cls, layout: Layout, **values: Any) -> Preparation:
-        """Return a preparation of a layout; places in a picture are neither centered, turned nor scaled."""
+        """Return a preparation of a layout.
+
+        Args:
+            layout: the joints. Places in a picture are neither centered, turned nor scaled.
+            values: the others; the joint may be ``"spine"``, the one above the root, as publications center bodies.
+        """
+        if values.get("joint") == "spine":
+            values["joint"] = layout.spine[1]
         if layout.units != "metres":
             values |= {"center": "none", "facing": "none", "scale": 1.0, "joint": None}
         return cls(layout=layout, **values)
