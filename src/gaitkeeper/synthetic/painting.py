@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from gaitkeeper.motion.tracing import compiled
 from gaitkeeper.synthetic.raycast import grained
-from gaitkeeper.synthetic.render import compiled, extent, fill
+from gaitkeeper.synthetic.render import extent, fill
 
 _Array = np.ndarray
 

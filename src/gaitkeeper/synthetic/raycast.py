@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gaitkeeper.synthetic.render import compiled
+from gaitkeeper.motion.tracing import compiled
 
 _Array = np.ndarray
 

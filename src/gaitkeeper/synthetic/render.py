@@ -3,13 +3,10 @@
 Floating point is strict and the code runs on one thread, so that a walk's bytes are the same every time.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
 from gaitkeeper.motion.silhouettes import HEIGHT, WIDTH
+from gaitkeeper.motion.tracing import compiled
 from gaitkeeper.synthetic.camera import COLUMNS
 
 DIRECTIONS = 16
@@ -27,14 +24,6 @@ REACH = 3
 """Most columns by which noise moves an edge."""
 
 _CANVAS = 2 * WIDTH * SCALE
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function, keeping the result on disk where a place for it can be written."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # neither beside the source nor in the user's cache
-        return numba.njit(nogil=True)(function)
 
 
 @compiled

@@ -1,0 +1,1 @@
+"""From a clip to one that hides who walks."""
