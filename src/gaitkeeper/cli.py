@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,63 +34,20 @@ from gaitkeeper.audit.grid import (
 )
 from gaitkeeper.audit.reproduce import ReproduceSettings
 from gaitkeeper.audit.reproduce_actions import WhiteBoxSettings
+from gaitkeeper.audit.reproduce_anonymization import AnonymizationReproduction
+from gaitkeeper.cli_anonymize import anonymize, evaluate_anonymizers, study, train_anonymizer, train_walking
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.synthetic.population import CONDITIONS, VIEWS, Population
+from gaitkeeper.terminal import print_grid, print_outcome, print_skipped, progress_bar, ready_device
 from gaitkeeper.training.action_settings import ACTION_NETWORKS, ActionTraining
 from gaitkeeper.training.gan_settings import GeneratorSettings
 from gaitkeeper.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from gaitkeeper.audit.recognition import Record
-    from gaitkeeper.audit.report import Table
     from gaitkeeper.datasets.base import Sequences
 
 Positional = tyro.conf.Positional
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar on standard error; yields a function of units done, units in all, and what is being done."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = [
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}", markup=False),
-    ]
-    with Progress(*columns, console=Console(stderr=True, emoji=False)) as bar:
-        task = bar.add_task("")
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
-
-
-def _print_grid(
-    title: str,
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    right: Collection[str] = (),
-    caption: str = "",
-) -> None:
-    """Print a table; the columns of the headings ``right`` are aligned so."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid(title=title, caption=caption or None)
-    for heading in headings:
-        grid.add_column(heading, justify="right" if heading in right else "left")
-    for row in rows:
-        grid.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(grid)
 
 
 def _print_records(records: Sequence[Record], title: str) -> None:
@@ -104,23 +60,7 @@ def _print_records(records: Sequence[Record], title: str) -> None:
         names = (r["model"], r["data"], attack_text(r["attack"]), r["goal"], budget, stored_text(r["stored"]))
         rows.append((*names, r["condition"], str(r["view"]), r["metric"], percent, str(r["n"])))
     where = ("model", "data", "attack", "goal", "budget", "stored", "condition", "view", "metric")
-    _print_grid(title, (*where, "percent", "n"), rows, right=("percent", "n"))
-
-
-def _device(name: str) -> str:
-    """Return the device to compute on, ready to compute; ``auto`` takes CUDA where it is."""
-    import torch
-
-    from gaitkeeper.memory import keep_freed_memory
-
-    keep_freed_memory()
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise GaitkeeperError(f"--device {name}: not usable here ({str(error).splitlines()[0]})") from error
-    return name
+    print_grid(title, (*where, "percent", "n"), rows, right=("percent", "n"))
 
 
 def walkers(
@@ -149,7 +89,7 @@ def walkers(
     """
     from gaitkeeper.datasets.export import render_walkers, write_sheet
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         count = render_walkers(
             out, population, subjects=subjects, conditions=conditions, views=views, frames=frames, form=form,
             progress=progress,
@@ -179,18 +119,18 @@ def train(
         actions: further settings where the network recognizes actions.
     """
     network = settings.network
-    with _progress() as progress:
+    with progress_bar() as progress:
         if network in ACTION_NETWORKS:
             from gaitkeeper.training.actions import open_training_clips, train_actions
 
             actions, clips = open_training_clips(actions, data)
             weights = train_actions(
-                network, actions, clips, out, seed=settings.seed, device=_device(device), progress=progress
+                network, actions, clips, out, seed=settings.seed, device=ready_device(device), progress=progress
             )
         else:
             from gaitkeeper.training.loop import train as run
 
-            weights = run(settings, _training_data(data, settings), out, device=_device(device), progress=progress)
+            weights = run(settings, _training_data(data, settings), out, device=ready_device(device), progress=progress)
     print(f"weights: {weights}")
 
 
@@ -223,8 +163,8 @@ def train_generator(
     """
     from gaitkeeper.training.gan import train_generator as run
 
-    with _progress() as progress:
-        folder = run(settings, _training_data(data, settings), out, device=_device(device), progress=progress)
+    with progress_bar() as progress:
+        folder = run(settings, _training_data(data, settings), out, device=ready_device(device), progress=progress)
     print(f"generator: {folder}")
 
 
@@ -255,8 +195,8 @@ def generator(
     if count < 1:
         raise GaitkeeperError(f"expected --count of at least 1, got {count}")
     seen, unseen = (WalkerSequences(population, subjects=s) for s in (TRAIN_SUBJECTS, TEST_SUBJECTS))
-    with _progress() as progress:
-        gan = load_gan(generator, device=_device(device))
+    with progress_bar() as progress:
+        gan = load_gan(generator, device=ready_device(device))
         figures = assess_generator(gan, seen, unseen, count=count, seed=seed, out=out, progress=progress)
     _print_figures(figures, f"{generator}: {count} generated silhouettes beside recorded ones")
     print(f"samples: {out / 'sheet.png'}")
@@ -265,7 +205,7 @@ def generator(
 def _print_figures(figures: Sequence[dict[str, Any]], title: str) -> None:
     headings = list(figures[0])
     rows = [[value if isinstance(value, str) else f"{value:.3f}" for value in figure.values()] for figure in figures]
-    _print_grid(title, headings, rows, right=[heading for heading in headings if heading != "measure"])
+    print_grid(title, headings, rows, right=[heading for heading in headings if heading != "measure"])
 
 
 def evaluate(
@@ -304,33 +244,28 @@ def evaluate(
     if _half((model,)) == "actions":
         from gaitkeeper.audit.action_clips import evaluate_actions
 
-        with _progress() as progress:
+        with progress_bar() as progress:
             records, skipped = evaluate_actions(
-                (model,), actions, data=None if data is None else str(data), subjects=subjects, device=_device(device),
-                progress=progress,
+                (model,), actions, data=None if data is None else str(data), subjects=subjects,
+                device=ready_device(device), progress=progress,
             )  # fmt: skip
         _print_action_records(records, "recognized test clips")
-        _print_skipped(skipped)
+        print_skipped(skipped)
         if out is not None:
             write_text(out, json.dumps(records, indent=1) + "\n")
         return
     settings = AuditSettings(
         model=(model,), data=None if data is None else str(data), subjects=subjects, population=population
     )
-    with _progress() as progress:
+    with progress_bar() as progress:
         records, skipped = evaluate_populations(
-            settings, stored=stored, ablations=ablations, device=_device(device), progress=progress
+            settings, stored=stored, ablations=ablations, device=ready_device(device), progress=progress
         )
     shown = records if per_view else [r for r in records if r["view"] == "all"]
     _print_records(shown, "rank-1 identification, identical views excluded")
-    _print_skipped(skipped)
+    print_skipped(skipped)
     if out is not None:
         write_text(out, json.dumps(records, indent=1) + "\n")
-
-
-def _print_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    for what, why in skipped:
-        print(f"skipped {what}: {why}", file=sys.stderr)
 
 
 def _print_action_records(records: Sequence[Record], title: str) -> None:
@@ -343,7 +278,7 @@ def _print_action_records(records: Sequence[Record], title: str) -> None:
         names = (r["model"], r["data"], r["attack"], r["goal"], r["bones"] or "", budget, r["metric"])
         rows.append((*names, value, str(r["n"])))
     headings = ("model", "data", "attack", "goal", "bones", "budget", "metric", "value", "n")
-    _print_grid(title, headings, rows, right=("value", "n"))
+    print_grid(title, headings, rows, right=("value", "n"))
 
 
 def attack(
@@ -407,14 +342,14 @@ def attack(
         restarts=restarts, coherent=coherent, where=where,
     )  # fmt: skip
     cells = (Cell(stored=cell.stored), cell)
-    with _progress() as progress:
+    with progress_bar() as progress:
         outcome = run_audit(
-            replace(settings, examples=0), out, cells=cells, write_sequences=True, device=_device(device),
+            replace(settings, examples=0), out, cells=cells, write_sequences=True, device=ready_device(device),
             progress=progress,
         )  # fmt: skip
     shown = [r for r in outcome.records if r["view"] == "all" and r["metric"] in {"rank1", "success"}]
     _print_records(shown, "before and after the attack")
-    _print_skipped(outcome.skipped)
+    print_skipped(outcome.skipped)
     print(f"attacked sequences: {out / 'attacked'}")
 
 
@@ -431,15 +366,15 @@ def _half(models: Sequence[str]) -> Literal["gaits", "actions"]:
 def _attack_actions(out: Path, cell: ActionCell, settings: AuditSettings, device: str) -> None:
     from gaitkeeper.audit.actions import run_action_audit
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         outcome = run_action_audit(
             settings.model, settings.actions, out, data=settings.data, subjects=settings.subjects, seed=settings.seed,
-            examples=0, cells=(ActionCell(), cell), write_clips=True, device=_device(device), progress=progress,
+            examples=0, cells=(ActionCell(), cell), write_clips=True, device=ready_device(device), progress=progress,
         )  # fmt: skip
     shown = {"accuracy", "displacement", "bone"}
     records = [r for r in outcome.records if r["metric"] in shown or r["metric"].startswith("success")]
     _print_action_records(records, "before and after the attack")
-    _print_skipped(outcome.skipped)
+    print_skipped(outcome.skipped)
     print(f"attacked clips: {out / 'attacked'}")
 
 
@@ -466,19 +401,19 @@ def audit(
             settings, probes=min(settings.probes, 16), frames=min(settings.frames, 24), grid=QUICK,
             actions=settings.actions.quick(),
         )  # fmt: skip
-    with _progress() as progress:
+    with progress_bar() as progress:
         if video is not None:
             from gaitkeeper.audit.clip import audit_clip
 
-            sentences = audit_clip(video, settings, out, device=_device(device), progress=progress)
+            sentences = audit_clip(video, settings, out, device=ready_device(device), progress=progress)
             skipped: list[tuple[str, str]] = []
         else:
             from gaitkeeper.audit.present import audit_and_report
 
-            sentences, skipped = audit_and_report(settings, out, device=_device(device), progress=progress)
+            sentences, skipped = audit_and_report(settings, out, device=ready_device(device), progress=progress)
     for sentence in sentences:
         print(sentence)
-    _print_skipped(skipped)
+    print_skipped(skipped)
     print(f"report: {out / 'report.html'}")
 
 
@@ -489,51 +424,54 @@ QUICK = GridSettings(
 
 
 def reproduce(
-    what: Literal["temporal-sparse", "skeleton-white-box"],
+    what: Literal["temporal-sparse", "skeleton-white-box", "gait-anonymization"],
     /,
     *,
     out: Path,
     device: str = "auto",
     settings: Annotated[ReproduceSettings, tyro.conf.arg(name="")],
     actions: WhiteBoxSettings = WhiteBoxSettings(),
+    anonymization: AnonymizationReproduction = AnonymizationReproduction(),
 ) -> None:
     """Repeat a paper's experiments and print its figures beside the measured ones; run again to go on.
 
     Args:
         what: temporal-sparse, the attack of He et al. (arXiv 2002.09674); skeleton-white-box, SMART of Wang et al.
-            (CVPR 2021).
+            (CVPR 2021); gait-anonymization, ST-GAN of Tieu et al. (JISA 2019).
         out: folder for report.html, figures and rows.
         device: cpu, cuda or auto.
-        settings: of the reproduction; of skeleton-white-box only data, seed and quick.
+        settings: of the reproduction; of skeleton-white-box only data, seed and quick, of gait-anonymization only seed
+            and quick.
         actions: of skeleton-white-box.
+        anonymization: of gait-anonymization.
     """
+    if what == "gait-anonymization":
+        from gaitkeeper.audit.reproduce_anonymization import reproduce_anonymization
+
+        if settings.data is not None:
+            raise GaitkeeperError("--data: gait-anonymization is measured on walkers")
+        with progress_bar() as progress:
+            told = reproduce_anonymization(
+                anonymization.quick() if settings.quick else anonymization, out, seed=settings.seed,
+                device=ready_device(device), progress=progress,
+            )  # fmt: skip
+        print_outcome(told.tables, [*told.warnings, *told.sentences], (), out)
+        return
     if what == "skeleton-white-box":
         from gaitkeeper.audit.reproduce_actions import reproduce_white_box
 
-        with _progress() as progress:
+        with progress_bar() as progress:
             found = reproduce_white_box(
                 actions.quick() if settings.quick else actions, out, data=settings.data, seed=settings.seed,
-                device=_device(device), progress=progress,
+                device=ready_device(device), progress=progress,
             )  # fmt: skip
-        _print_outcome(found.tables, found.sentences, found.skipped, out)
+        print_outcome(found.tables, found.sentences, found.skipped, out)
         return
     from gaitkeeper.audit.reproduce import reproduce_temporal_sparse
 
-    with _progress() as progress:
-        made = reproduce_temporal_sparse(settings, out, device=_device(device), progress=progress)
-    _print_outcome(made.tables, made.remarks, made.skipped, out)
-
-
-def _print_outcome(
-    tables: Sequence[Table], sentences: Sequence[str], skipped: Sequence[tuple[str, str]], out: Path
-) -> None:
-    for table in tables:
-        if not table.folded:
-            _print_grid(table.title, table.columns, table.rows, caption=table.caption)
-    for sentence in sentences:
-        print(sentence)
-    _print_skipped(skipped)
-    print(f"report: {out / 'report.html'}")
+    with progress_bar() as progress:
+        made = reproduce_temporal_sparse(settings, out, device=ready_device(device), progress=progress)
+    print_outcome(made.tables, made.remarks, made.skipped, out)
 
 
 def main() -> None:
@@ -541,13 +479,16 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"gaitkeeper {__version__}")
         return
-    actions = (walkers, train, train_generator, generator, evaluate, attack, audit, reproduce)
+    actions = (
+        *(walkers, train, train_generator, generator, evaluate, attack, audit, reproduce),
+        *(anonymize, evaluate_anonymizers, study, train_anonymizer, train_walking),
+    )
     commands = {f.__name__.replace("_", "-"): f for f in actions}
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="gaitkeeper",
-            description="Attack and measure human-motion recognition. "
+            description="Attack, measure and anonymize human-motion recognition. "
             "For evaluating systems and footage that you may use; see SECURITY.md.",
         )
     except GaitkeeperError as error:

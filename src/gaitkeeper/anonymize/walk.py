@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from gaitkeeper.synthetic.substitute import Palette
+if TYPE_CHECKING:
+    from gaitkeeper.synthetic.substitute import Palette
 
 MARGIN = 0.125
 """Room around the body on every side that :func:`with_margin` adds, in body heights."""

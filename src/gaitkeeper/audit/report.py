@@ -182,6 +182,7 @@ class Report:
         biometric: whether frames or figures are of real people.
         limits: further limits of the audit, in sentences.
         unseen: whether the network was trained on none of the gallery's people; only then the report says so.
+        closing: the last sentence of the verdict and of the limits.
         actions: what was found about skeleton actions; a report has this part, the one about identification or both.
     """
 
@@ -200,6 +201,7 @@ class Report:
     biometric: bool = False
     limits: Sequence[str] = ()
     unseen: bool = False
+    closing: str = CLOSING
     actions: Part | None = None
 
     @property
@@ -248,7 +250,7 @@ def render_report(report: Report) -> str:
         report=report,
         groups=[_group(report, *names, records) for names, records in grouped.items()],
         findings=report.findings or verdict([], chance=report.chance)[:-1],
-        closing=CLOSING,
+        closing=report.closing,
         plots=[_plot(plot, small=len(plot.charts) > 1) for plot in report.plots],
         transfers=_transfer_tables(report.records),
         examples=[_example(example) for example in report.examples],

@@ -45,10 +45,10 @@ class Background:
     picture: np.ndarray
     noise: np.ndarray
 
-    def compensated(
+    def light(
         self, frame: np.ndarray, mask: np.ndarray | None = None, window: tuple[slice, slice] | None = None
     ) -> np.ndarray:
-        """Return a frame as it would look in the background's light.
+        """Return by how much a frame is lighter than the background.
 
         Automatic exposure, white balance and flare change slowly over the picture: the logarithm of
         frame over background is smoothed where it is plausibly light and not a person.
@@ -78,14 +78,19 @@ class Background:
         top, left = (window[0].start, window[1].start) if window else (0, 0)
         zoom = np.array(size) / frame.shape[1::-1]
         to_coarse = np.array([[zoom[0], 0, (left + 0.5) * zoom[0] - 0.5], [0, zoom[1], (top + 0.5) * zoom[1] - 0.5]])
-        light = cv2.warpAffine(
+        return cv2.warpAffine(
             np.exp(everywhere + local),
             to_coarse,
             part.shape[1::-1],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        return part / light
+
+    def compensated(
+        self, frame: np.ndarray, mask: np.ndarray | None = None, window: tuple[slice, slice] | None = None
+    ) -> np.ndarray:
+        """Return a frame, or a window of it, as it would look in the background's light; see :meth:`light`."""
+        return (frame[window] if window else frame) / self.light(frame, mask, window)
 
     @cached_property
     def _coarse(self) -> np.ndarray:
@@ -102,7 +107,9 @@ class Background:
         return np.sqrt(np.einsum("ijk,ijk->ij", difference, difference) / 3)
 
 
-def find_background(clip: Clip, settings: BackgroundSettings | None = None) -> Background:
+def find_background(
+    clip: Clip, settings: BackgroundSettings | None = None, *, empty: np.ndarray | None = None
+) -> Background:
     """Estimate the empty scene of a static camera.
 
     Every place need be empty only in a fifth of the clip, at any time: of the frames of a block the one
@@ -112,6 +119,7 @@ def find_background(clip: Clip, settings: BackgroundSettings | None = None) -> B
     Args:
         clip: the frames; at least 8.
         settings: see the class.
+        empty: ``(rows, columns, 3)`` uint8, the empty scene where it is known; the frames then tell only the noise.
 
     Raises:
         VideoError: too few frames, no light or texture in them, or the camera moves.
@@ -124,6 +132,9 @@ def find_background(clip: Clip, settings: BackgroundSettings | None = None) -> B
     if np.percentile(frames[:, ::4, ::4], 99.5) < 16:
         raise VideoError(f"{clip.path}: expected a visible scene, found black frames")
     _check_camera(clip, settings)
+    if empty is not None:
+        picture = empty.astype(np.float32)
+        return Background(picture, measured_noise(Background(picture, np.ones_like(picture)), frames, settings))
     gains, cells = _same_exposure(frames)
     near = _typical(cells, max(3, round(settings.share * len(frames))))
     rows, columns = frames.shape[1:3]
@@ -132,7 +143,7 @@ def find_background(clip: Clip, settings: BackgroundSettings | None = None) -> B
         for j in range(near.shape[1]):
             block = _block(i, j, near.shape, rows, columns)
             picture[block] = np.median(frames[near[i, j], *block] / gains[near[i, j]], axis=0)
-    noise = _noise(Background(picture, np.ones_like(picture)), clip.frames[chosen], settings)
+    noise = measured_noise(Background(picture, np.ones_like(picture)), clip.frames[chosen], settings)
     return Background(picture, noise)
 
 
@@ -173,7 +184,17 @@ def _block(i: int, j: int, shape: tuple[int, ...], rows: int, columns: int) -> t
     return slice(i * _BLOCK, bottom), slice(j * _BLOCK, right)
 
 
-def _noise(background: Background, frames: np.ndarray, settings: BackgroundSettings) -> np.ndarray:
+def measured_noise(background: Background, frames: np.ndarray, settings: BackgroundSettings) -> np.ndarray:
+    """Return how far frames of a scene usually are from its background.
+
+    Args:
+        background: the empty scene; its own noise is not used.
+        frames: ``(t, rows, columns, 3)`` uint8 of the same size.
+        settings: of finding backgrounds.
+
+    Returns:
+        ``(rows, columns, 3)`` float32 standard deviation in grey levels.
+    """
     import cv2
 
     frames = frames[:: max(1, len(frames) // 40)]

@@ -118,18 +118,19 @@ class Scene:
     tracks: tuple[Track, ...]
 
 
-def find_people(clip: Clip, *, settings: PeopleSettings | None = None) -> Scene:
+def find_people(clip: Clip, *, settings: PeopleSettings | None = None, empty: np.ndarray | None = None) -> Scene:
     """Find the people in a clip of a static camera.
 
     Args:
         clip: the frames.
         settings: see the class.
+        empty: ``(rows, columns, 3)`` uint8, the empty scene where it is known.
 
     Raises:
         VideoError: the clip is too short or black, or the camera moves.
     """
     settings = settings or PeopleSettings()
-    background = find_background(clip, settings.background)
+    background = find_background(clip, settings.background, empty=empty)
     masks = [changed(*pair, settings.detection) for pair in _small(clip, background)]
     share = float(np.median([m.mean() for m in masks]))
     if share > 0.5:
@@ -177,8 +178,10 @@ def _track(clip: Clip, background: Background, path: Trail, masks: list[np.ndarr
     frames = np.array(path.frames)
     boxes, cut = segment(clip.frames, background, path, masks, settings.segmentation)
     rows, columns = clip.frames.shape[1:3]
-    whole = _whole(boxes, cut, rows, columns, clip.fps)
-    height, speed, place = _movement(frames, boxes, cut, clip.fps)
+    areas = np.array([m.sum() for m in cut])
+    middles = np.array([trunk(box, mask) for box, mask in zip(boxes, cut, strict=True)])
+    whole = whole_frames(boxes, areas, rows, columns, clip.fps)
+    height, speed, place = movement(frames, boxes, middles, clip.fps)
     run = _longest(np.flatnonzero(whole & (speed > settings.walk.speed)), frames, settings.walk.gap * clip.fps)
     full = np.zeros((len(run), int(height.max(initial=0)) + 2, columns), np.uint8)
     for picture, i in zip(full, run, strict=True):
@@ -204,11 +207,22 @@ def _track(clip: Clip, background: Background, path: Trail, masks: list[np.ndarr
     )
 
 
-def _whole(boxes: np.ndarray, masks: list[np.ndarray], rows: int, columns: int, fps: float) -> np.ndarray:
-    """Return which frames show the whole person: away from the picture's edges, as tall and full as usual."""
+def whole_frames(boxes: np.ndarray, areas: np.ndarray, rows: int, columns: int, fps: float) -> np.ndarray:
+    """Tell which frames of a track show the whole person: away from the picture's edges, as tall and full as usual.
+
+    Args:
+        boxes: ``(t, 4)`` int around the masks.
+        areas: ``(t,)`` pixels of the masks.
+        rows: of the picture.
+        columns: of the picture.
+        fps: frames a second.
+
+    Returns:
+        ``(t,)`` bool.
+    """
     inside = (boxes[:, 0] > 1) & (boxes[:, 1] > 1) & (boxes[:, 2] < columns - 1) & (boxes[:, 3] < rows - 1)
     height = (boxes[:, 3] - boxes[:, 1]).astype(float)
-    fill = np.array([m.sum() for m in masks]) / np.maximum(height, 1) ** 2
+    fill = areas / np.maximum(height, 1) ** 2
     if not inside.any():
         return inside
     # Compared with the neighborhood for height, since people come closer; the body's fill hardly changes.
@@ -226,18 +240,33 @@ def _whole(boxes: np.ndarray, masks: list[np.ndarray], rows: int, columns: int, 
     return tall & (fill > 0.7 * typical) & (fill < 1.4 * typical) & (fullest > 0.88 * np.median(fullest[inside]))
 
 
-def _movement(
-    frames: np.ndarray, boxes: np.ndarray, masks: list[np.ndarray], fps: float
+def trunk(box: np.ndarray, mask: np.ndarray) -> float:
+    """Return the column of the picture that halves the upper half of a mask, which is cropped to its box.
+
+    The trunk moves evenly; the box swings with arms and legs.
+    """
+    mass = mask[: max(1, len(mask) // 2)].sum(axis=0).cumsum()
+    if len(mass) and mass[-1]:
+        return float(box[0] + np.searchsorted(mass, mass[-1] / 2))
+    return float(box[0] + box[2]) / 2
+
+
+def movement(
+    frames: np.ndarray, boxes: np.ndarray, middles: np.ndarray, fps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return height in pixels, speed in body heights a second and smooth place of the body, a frame each."""
+    """Return how a person moves.
+
+    Args:
+        frames: ``(t,)`` frame numbers.
+        boxes: ``(t, 4)`` around the masks.
+        middles: ``(t,)`` columns of the trunk, see :func:`trunk`.
+        fps: frames a second.
+
+    Returns:
+        Height in pixels ``(t,)``, speed in body heights a second ``(t,)`` and smooth place of the body ``(t, 2)``.
+    """
     height = np.maximum(boxes[:, 3] - boxes[:, 1], 1).astype(float)
-    middle = (boxes[:, 0] + boxes[:, 2]) / 2.0
-    for i, mask in enumerate(masks):
-        # The trunk moves evenly; the box swings with arms and legs.
-        mass = mask[: max(1, len(mask) // 2)].sum(axis=0).cumsum()
-        if len(mass) and mass[-1]:
-            middle[i] = boxes[i, 0] + np.searchsorted(mass, mass[-1] / 2)
-    place = np.stack([middle, boxes[:, 3]], axis=1)
+    place = np.stack([middles, boxes[:, 3]], axis=1)
     place = gaussian_filter1d(median_filter(place, (5, 1), mode="nearest"), 0.15 * fps, axis=0, mode="nearest")
     if len(frames) < 2:
         return height, np.zeros(len(frames)), place

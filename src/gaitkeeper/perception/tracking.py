@@ -109,8 +109,40 @@ def _joined(boxes: list[np.ndarray], gap: float) -> list[np.ndarray]:
     return boxes
 
 
+class Tracker:
+    """Links detections over time: best total overlap with boxes predicted at constant speed.
+
+    Args:
+        fps: frames a second.
+        settings: see the class.
+
+    Attributes:
+        active: the trails that are being followed.
+        ended: those that are not any more.
+    """
+
+    def __init__(self, fps: float, settings: DetectionSettings) -> None:
+        self.active: list[Trail] = []
+        self.ended: list[Trail] = []
+        self._patience = max(1, round(settings.misses * fps))
+
+    def step(self, frame: int, boxes: np.ndarray) -> None:
+        """Continue and begin trails with the ``(n, 4)`` boxes detected in the next frame."""
+        self.ended += [p for p in self.active if frame - p.frames[-1] > self._patience]
+        self.active = [p for p in self.active if frame - p.frames[-1] <= self._patience]
+        free = set(range(len(boxes)))
+        if self.active and len(boxes):
+            cost = np.array([[_unlike(p.predicted(frame), b) for b in boxes] for p in self.active])
+            for i, j in zip(*linear_sum_assignment(cost), strict=True):
+                if cost[i, j] < 1:
+                    self.active[i].frames.append(frame)
+                    self.active[i].boxes.append(boxes[j])
+                    free.discard(int(j))
+        self.active += [Trail([frame], [boxes[j]]) for j in sorted(free)]
+
+
 def follow(detections: list[np.ndarray], fps: float, settings: DetectionSettings) -> list[Trail]:
-    """Link detections over time: best total overlap with boxes predicted at constant speed.
+    """Link the detections of a whole clip, see :class:`Tracker`.
 
     Args:
         detections: one ``(n, 4)`` array of boxes a frame.
@@ -120,22 +152,10 @@ def follow(detections: list[np.ndarray], fps: float, settings: DetectionSettings
     Returns:
         Paths, longest first.
     """
-    patience = max(1, round(settings.misses * fps))
-    active: list[Trail] = []
-    ended: list[Trail] = []
+    tracker = Tracker(fps, settings)
     for frame, boxes in enumerate(detections):
-        ended += [p for p in active if frame - p.frames[-1] > patience]
-        active = [p for p in active if frame - p.frames[-1] <= patience]
-        free = set(range(len(boxes)))
-        if active and len(boxes):
-            cost = np.array([[_unlike(p.predicted(frame), b) for b in boxes] for p in active])
-            for i, j in zip(*linear_sum_assignment(cost), strict=True):
-                if cost[i, j] < 1:
-                    active[i].frames.append(frame)
-                    active[i].boxes.append(boxes[j])
-                    free.discard(int(j))
-        active += [Trail([frame], [boxes[j]]) for j in sorted(free)]
-    return sorted(ended + active, key=lambda p: -len(p.frames))
+        tracker.step(frame, boxes)
+    return sorted(tracker.ended + tracker.active, key=lambda p: -len(p.frames))
 
 
 def _unlike(a: np.ndarray, b: np.ndarray) -> float:
