@@ -1,7 +1,7 @@
 """``python -m benchmarks``: run all of them."""
 
-from benchmarks import attacks, rendering, skeletons, sparse
+from benchmarks import anonymizing, attacks, rendering, skeletons, sparse
 
-for benchmark in (rendering, attacks, sparse, skeletons):
+for benchmark in (rendering, attacks, sparse, skeletons, anonymizing):
     print(f"\n== {benchmark.__name__.removeprefix('benchmarks.')}")
     benchmark.main()
