@@ -40,6 +40,18 @@ weights: $(READY)
 	  $(BIN)/gaitkeeper evaluate --model runs/$$name/model.safetensors --out runs/$$name/evaluation.json && \
 	  $(BIN)/python -m gaitkeeper.audit.card runs/$$name $$name || exit 1; \
 	done
+	$(BIN)/python -m gaitkeeper.audit.train_judges
+	$(BIN)/gaitkeeper train-walking --out runs/walking-actors
+	$(BIN)/python -m gaitkeeper.audit.card runs/walking-actors walking-actors
+	$(BIN)/gaitkeeper train-anonymizer --out runs/noise-walkers --kind noise
+	$(BIN)/python -m gaitkeeper.audit.anonymizer_card runs/noise-walkers noise-walkers
+	$(BIN)/gaitkeeper train-anonymizer --out runs/st-gan-walkers
+	$(BIN)/gaitkeeper train-anonymizer --out runs/st-gan-published-walkers --norm l1 --adversarial saturating --iterations 250
+	$(BIN)/gaitkeeper train-anonymizer --out runs/noise-gait-walkers --kind noise-gait --norm l1
+	$(BIN)/gaitkeeper train-anonymizer --out runs/st-gan-no-noise-walkers --kind st-gan-no-noise
+	for name in st-gan-walkers st-gan-published-walkers noise-gait-walkers st-gan-no-noise-walkers; do \
+	  $(BIN)/python -m gaitkeeper.audit.anonymizer_card runs/$$name $$name || exit 1; \
+	done
 	$(BIN)/gaitkeeper train-generator --out runs/generator-walkers
 	$(BIN)/gaitkeeper generator --generator runs/generator-walkers --out runs/generator-walkers
 	$(BIN)/python -m gaitkeeper.audit.card runs/generator-walkers walkers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -476,6 +477,8 @@ def reproduce(
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line on standard error and status 1."""
+    # Being told to stop is as being interrupted: what is half written is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if sys.argv[1:] == ["--version"]:
         print(f"gaitkeeper {__version__}")
         return

@@ -46,12 +46,22 @@ def anonymize(
     """
     from gaitkeeper.anonymize.run import anonymize_file, find_videos, preview_file, target_of
 
+    if report != "none" and not preview:
+        # Told now, not after hours of work.
+        ready_device(device)
+        if judge != "none":
+            from gaitkeeper.models.weights import load_victim
+
+            load_victim(judge)
     skipped = 0
+    taken: dict[Path, Path] = {}
     for path in find_videos(videos):
         target = target_of(path, out)
         if preview:
             target = target.with_name(f"{path.stem}_preview.png")
         try:
+            if taken.setdefault(target.absolute(), path) is not path:
+                raise GaitkeeperError(f"{path}: {target} is made of {taken[target.absolute()]}; --out elsewhere helps")
             if target.exists() and not overwrite:
                 raise GaitkeeperError(f"{target}: is there already; --overwrite replaces it")
             with progress_bar() as progress:
@@ -70,8 +80,9 @@ def anonymize(
                     for sentence in found:
                         print(sentence)
             print(f"anonymized: {target}")
-        except GaitkeeperError as error:
-            print(f"gaitkeeper: skipped {error}", file=sys.stderr)
+        except (GaitkeeperError, OSError) as error:
+            told = f"{error.filename or path}: {error.strerror or error}" if isinstance(error, OSError) else error
+            print(f"gaitkeeper: skipped {told}", file=sys.stderr)
             skipped += 1
     if skipped:
         sys.exit(1)

@@ -24,6 +24,9 @@ _TALL = 0.2
 _SLENDER = 1.2
 """Least height of such a place over its width: people stand upright, trees in the wind are wide."""
 
+_BODY = 2.2
+"""Least height of somebody who was found in the picture over the width of what was found; legs are easily missed."""
+
 _COVERED = 0.25
 """Share of the time in which people seen to come or go explain that a place is restless."""
 
@@ -101,7 +104,7 @@ def doubtful(
     # A body in the picture that is as quiet as the rest of it is a railing, louvres, a poster.
     count, labels = cv2.connectedComponents(find_bodies(picture).astype(np.uint8))
     believed = np.array([False] + [bool(wide[labels == i].mean() > 0.02) for i in range(1, count)])
-    return for_good | believed[labels] | standing
+    return for_good | _down_to_the_feet(believed[labels] | standing)
 
 
 def _for_good(lasting: Lasting, gone: Sequence[Passage], fps: float, rows: int) -> np.ndarray:
@@ -121,7 +124,10 @@ def _for_good(lasting: Lasting, gone: Sequence[Passage], fps: float, rows: int) 
                 x0, y0, x1, y1 = (person.boxes[at] * scale).round().astype(int)
                 region[max(0, y0 - 2) : y1 + 2, max(0, x0 - 2) : x1 + 2] = False
     either: np.ndarray = (opening | closing).astype(np.uint8)
-    return cv2.dilate(either, np.ones((5, 5), np.uint8))
+    # What has a body's colors and its background's at once is no change: all of an upright shape is in doubt.
+    size = max(3, len(either) // 40 | 1)
+    upright = _upright(cv2.morphologyEx(either, cv2.MORPH_CLOSE, np.ones((size, size), np.uint8)))
+    return np.maximum(cv2.dilate(either, np.ones((5, 5), np.uint8)), upright.astype(np.uint8))
 
 
 def _restless(noisy: np.ndarray, gone: Sequence[Passage], count: int, scale: float) -> np.ndarray:
@@ -136,9 +142,26 @@ def _restless(noisy: np.ndarray, gone: Sequence[Passage], count: int, scale: flo
     mask: np.ndarray = (noisy & (covered < _COVERED * count)).astype(np.uint8)
     for step, size in ((cv2.MORPH_CLOSE, rows / 40), (cv2.MORPH_OPEN, rows / 90)):
         mask = cv2.morphologyEx(mask, step, np.ones((max(3, int(size) | 1),) * 2, np.uint8))
-    marked = np.zeros(noisy.shape, bool)
+    return _upright(mask)
+
+
+def _upright(mask: np.ndarray) -> np.ndarray:
+    """Return boxes, with some room, around what has a person's size and shape in a mask."""
+    import cv2
+
+    marked = np.zeros(mask.shape, bool)
     for x, y, width, height, _ in cv2.connectedComponentsWithStats(mask)[2][1:]:
-        if height > _TALL * rows and height > _SLENDER * width:
+        if height > _TALL * len(mask) and height > _SLENDER * width:
             room = height // 10
             marked[max(0, y - room) : y + height + room, max(0, x - room) : x + width + room] = True
+    return marked
+
+
+def _down_to_the_feet(found: np.ndarray) -> np.ndarray:
+    """Return what was found of people, each part of it down to where their feet may be."""
+    import cv2
+
+    marked = found.copy()
+    for x, y, width, height, _ in cv2.connectedComponentsWithStats(found.astype(np.uint8))[2][1:]:
+        marked[y : y + max(height, round(_BODY * width)), x : x + width] = True
     return marked

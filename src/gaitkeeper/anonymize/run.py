@@ -15,6 +15,7 @@ from gaitkeeper.anonymize.methods import method
 from gaitkeeper.anonymize.settings import AnonymizeSettings
 from gaitkeeper.anonymize.sources import FileSource
 from gaitkeeper.anonymize.survey import Progress, Survey, survey
+from gaitkeeper.anonymize.walk import Anonymizer
 from gaitkeeper.errors import DataError, VideoError
 from gaitkeeper.files import replacing
 from gaitkeeper.perception.stream import Frames, Recording, Writer, probe
@@ -100,10 +101,14 @@ def anonymize_file(
         VideoError: it cannot be decoded, its camera moves, or it shows too little to tell people from background.
         DataError: masks or the picture of the empty scene do not fit.
     """
+    made = _method(settings)
     recording, source, found, notes = _surveyed(path, settings, progress)
-    composer = None if found is None else _composer(found, settings, path)
+    composer = None if found is None else _composer(found, made, settings, path)
     sound = path if settings.keep_audio and recording.audio else None
-    with Frames(path, partial=settings.force) as frames, Writer(target, recording, sound=sound) as writer:
+    with (
+        Frames(path, partial=settings.force) as frames,
+        Writer(target, recording, sound=sound, partial=settings.force) as writer,
+    ):
         total = (found.count if found else source.frames) or 1
         number = 0
         for number, (picture, time) in enumerate(frames, 1):
@@ -145,15 +150,24 @@ def preview_file(
     """
     import cv2
 
+    made = _method(settings)
     recording, _, found, _ = _surveyed(path, settings, progress)
-    composer = None if found is None else _composer(found, settings, path)
+    composer = None if found is None else _composer(found, made, settings, path)
     chosen = (recording.frames or 0) // 2 if composer is None else composer.busiest()
+    picture: np.ndarray | None = None
+    number = 0
     with Frames(path, partial=settings.force) as frames:
-        picture = next(picture for number, (picture, _) in enumerate(frames) if number == chosen)
-    shown = composer.compose(chosen, picture) if composer else mosaic(picture)
+        # A damaged file may end before the middle that its header announces.
+        for number, frame in enumerate(frames):
+            picture = frame.picture
+            if number == chosen:
+                break
+    if picture is None:
+        raise VideoError(f"{path}: expected video frames, found none")
+    shown = composer.compose(number, picture) if composer else mosaic(picture)
     with replacing(target) as temporary:
         cv2.imwrite(str(temporary), np.concatenate([picture, shown], axis=1)[..., ::-1])
-    return chosen
+    return number
 
 
 def mosaic(picture: np.ndarray) -> np.ndarray:
@@ -187,8 +201,12 @@ def _surveyed(
         return recording, source, None, notes
 
 
-def _composer(found: Survey, settings: AnonymizeSettings, path: Path) -> Composer:
-    made = None if settings.method == "hide" else method(settings.method, settings.strength)
+def _method(settings: AnonymizeSettings) -> Anonymizer | None:
+    """Return what is done to people who walk. Made first: what cannot be done is told before a video is read."""
+    return None if settings.method == "hide" else method(settings.method, settings.strength)
+
+
+def _composer(found: Survey, made: Anonymizer | None, settings: AnonymizeSettings, path: Path) -> Composer:
     return Composer(
         found,
         made,

@@ -210,7 +210,11 @@ def write_video_report(
             findings=found,
             biometric=frames,
             closing="Another recognizer, or somebody who knows the person, may see more.",
-            limits=(f"What may still tell who somebody is: {'; '.join(remaining(settings, done))}.", *_LIMITS),
+            limits=(
+                f"What may still tell who somebody is: {'; '.join(remaining(settings, done))}.",
+                *([] if settings.background or done.survey is None else [_UNMOVED]),
+                *_LIMITS,
+            ),
         ),
     )
     return found
@@ -220,6 +224,11 @@ _LIMITS = (
     "Identification by recognizers falls; nobody can promise that a person is not recognized by something else.",
     "How often people are identified by recognizers that were trained against each method, gaitkeeper reproduce "
     "gait-anonymization measures on synthetic walkers.",
+)
+
+_UNMOVED = (
+    "Whoever does not move at all from the first frame to the last looks as a poster does, and may be shown unless "
+    "--background gives a picture of the empty scene. Watch the result before publishing it."
 )
 
 

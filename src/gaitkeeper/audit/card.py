@@ -1,7 +1,7 @@
 """``python -m gaitkeeper.audit.card RUN NAME``: put a trained run and its figures into the package.
 
 A run of ``gaitkeeper train`` is shipped under one of ``weights.SHIPPED``, one of ``gaitkeeper train-generator`` under
-one of ``gan.SHIPPED_GENERATORS``.
+one of ``gan.SHIPPED_GENERATORS``, and one of ``gaitkeeper train-walking`` under ``walking.SHIPPED_WALKING``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 from gaitkeeper.errors import GaitkeeperError
 from gaitkeeper.files import replacing, write_text
 from gaitkeeper.models.generators.gan import PARTS, SHIPPED_GENERATORS
+from gaitkeeper.models.walking import SHIPPED_WALKING
 from gaitkeeper.models.weights import SHIPPED
 from gaitkeeper.training.action_settings import ACTION_NETWORKS
 from gaitkeeper.training.loop import WEIGHTS
+from gaitkeeper.training.walking import ship_walking
 
 LIMITS = (
     "Trained on synthetic walkers alone: on recordings of real people its figures are lower and have to be measured.",
@@ -120,5 +122,9 @@ def ship(run: Path, name: str, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    put = ship_generator if sys.argv[2] in SHIPPED_GENERATORS else ship
-    print(put(Path(sys.argv[1]), sys.argv[2], Path(str(resources.files("gaitkeeper") / "weights"))))
+    run, name = Path(sys.argv[1]), sys.argv[2]
+    package = Path(str(resources.files("gaitkeeper") / "weights"))
+    if name == SHIPPED_WALKING:
+        print(ship_walking(run, package))
+    else:
+        print((ship_generator if name in SHIPPED_GENERATORS else ship)(run, name, package))
