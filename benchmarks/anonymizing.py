@@ -21,21 +21,22 @@ LONG = 10
 """How many times longer the long video is."""
 
 STAGES = {
-    "decoding": ("stream.py", "fill"),
+    "decoding": ("process.py", "fill"),
     "empty scene": ("background.py", "find_background"),
     "its verification": ("doubt.py", "doubtful"),
     "changes and detections": ("tracking.py", "changed"),
     "segmentation": ("segmentation.py", "segment"),
     "the method": ("compose.py", "_stretch"),
     "putting frames together, the method left out": ("compose.py", "compose"),
-    "encoding": ("stream.py", "add"),
+    "encoding": ("writer.py", "add"),
 }
 """What is timed, by the file and function in which it happens."""
 
 
 def _film(path: Path, walks: int) -> None:
     """Write a film of a walker who comes again and again."""
-    from gaitkeeper.perception.stream import Recording, Writer
+    from gaitkeeper.perception.stream import Recording
+    from gaitkeeper.perception.writer import Writer
     from gaitkeeper.synthetic.population import Population
     from gaitkeeper.synthetic.video import video
     from gaitkeeper.synthetic.walkers import Walkers

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gaitkeeper.errors import VideoError
-from gaitkeeper.perception.stream import Frames, Recording, StreamLimits, Writer
+from gaitkeeper.perception.stream import Frames, Recording, StreamLimits
+from gaitkeeper.perception.writer import Writer
 
 CLIPS = {"sports2d_demo.mp4": 8, "one-by-one-person-detection.mp4": 25}
 """The real clips and how many packets of pictures are kept of them."""

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from gaitkeeper.errors import VideoError
-from gaitkeeper.perception.stream import Color, Frames, Recording, StreamLimits, Writer, probe
+from gaitkeeper.perception.stream import Color, Frames, Recording, StreamLimits, probe
 from gaitkeeper.perception.video import read_clip, write_clip
+from gaitkeeper.perception.writer import Writer
 from tests.perception import ellipse_figures
 
 ROWS, COLUMNS = 48, 64

@@ -18,7 +18,8 @@ from gaitkeeper.anonymize.survey import Progress, Survey, survey
 from gaitkeeper.anonymize.walk import Anonymizer
 from gaitkeeper.errors import DataError, VideoError
 from gaitkeeper.files import replacing
-from gaitkeeper.perception.stream import Frames, Recording, Writer, probe
+from gaitkeeper.perception.stream import Frames, Recording, probe
+from gaitkeeper.perception.writer import Writer
 from gaitkeeper.seeding import stream
 
 VIDEOS = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv", ".3gp")
