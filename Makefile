@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 
 demo: $(READY)
 	$(BIN)/gaitkeeper audit --quick --model gaitset-walkers sgn-actors --out demo
+	$(BIN)/gaitkeeper walkers --form video --out demo/film --subjects 85 --conditions nm-05 --views 90 --frames 90
+	$(BIN)/gaitkeeper anonymize demo/film/085/nm-05/090/video.mp4 --out demo --overwrite
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(THREADS) --dist worksteal

@@ -502,5 +502,8 @@ def main() -> None:
         print(f"gaitkeeper: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("gaitkeeper: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print(
+            "gaitkeeper: interrupted; what is finished stays, and commands with checkpoints go on where they stopped",
+            file=sys.stderr,
+        )
         sys.exit(130)

@@ -95,7 +95,7 @@ def test_gradients_reach_every_weight(network):
 @pytest.mark.parametrize("normalize", [False, True])
 def test_options_follow_from_a_state(network, normalize):
     state = small(network, normalize=normalize).state_dict()
-    assert network.options(state) == {**SMALL, "normalize": normalize}
+    assert network.options(state) == {**SMALL, "normalize": normalize, "last": (SMALL["kernel"], SMALL["kernel"])}
 
 
 def test_small_images_and_mixed_kernels_are_refused():
@@ -103,5 +103,5 @@ def test_small_images_and_mixed_kernels_are_refused():
         MidTop(size=(64, 44), kernel=9)
     state = dict(small(MidTop).state_dict())
     state["conv2.weight"] = torch.zeros(4, 3, 3, 3)
-    with pytest.raises(ValueError, match=r"kernels of one size, found \[\(3, 3\), \(5, 5\)\]"):
+    with pytest.raises(ValueError, match=r"first kernels of one size, found \[\(3, 3\), \(5, 5\)\]"):
         Pairwise.options(state)

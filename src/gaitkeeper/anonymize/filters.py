@@ -16,11 +16,12 @@ from gaitkeeper.motion.contours import Correspondence, contour_sequence, refill
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged:
-    """The silhouettes as they are: what a black shape over the person shows."""
+    """The silhouettes as they are, in black: the shape that people cover others with."""
 
     def __call__(self, walk: Walk, rng: np.random.Generator) -> Anonymized:
         """Return the walk."""
-        return Anonymized(silhouettes=walk.silhouettes.copy())
+        black = np.zeros((*walk.silhouettes.shape, 3), np.uint8)
+        return Anonymized(silhouettes=walk.silhouettes.copy(), colors=black)
 
 
 @dataclass(frozen=True, kw_only=True)

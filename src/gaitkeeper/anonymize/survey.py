@@ -40,6 +40,9 @@ _PARTS = {"hair": (0.0, 0.05), "skin": (0.08, 0.12), "top": (0.22, 0.42), "trous
 _TONED = 8
 """Every how many frames colors are measured."""
 
+_NOISIEST = 2.0
+"""Noise of a place whose empty scene is known, as a multiple of a quiet place's, beyond which it is somebody."""
+
 Progress = Callable[[int, int, str], None]
 
 
@@ -139,6 +142,8 @@ def survey(
     if masks is not None:
         masks.check(count, source.rows, source.columns)
     background = find_background(Clip(sampled, source.fps, source.path), settings.background, empty=empty)
+    if empty is not None:
+        background = _known(background)
     coarse = shrunk(source.rows, source.columns, _QUIET_ROWS)
     rough = _shrunk_background(background, coarse)
     noise = measured_noise(rough, np.stack([resized(frame, coarse) for frame in sampled]), settings.background)
@@ -269,6 +274,13 @@ def _tones(frame: np.ndarray, box: np.ndarray, mask: np.ndarray) -> np.ndarray:
         if len(pixels):
             color[:] = np.median(pixels, axis=0)
     return found
+
+
+def _known(background: Background) -> Background:
+    """Return a known empty scene without the noise of what always differs from it: somebody who stands there."""
+    noise = background.noise
+    quiet = np.quantile(noise, 0.25)
+    return Background(background.picture, np.where(noise > _NOISIEST * quiet, quiet, noise).astype(np.float32))
 
 
 def _shrunk_background(background: Background, size: tuple[int, int]) -> Background:

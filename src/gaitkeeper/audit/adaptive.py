@@ -25,8 +25,9 @@ from gaitkeeper.models.victim import Victim, embed
 from gaitkeeper.models.weights import load_victim
 from gaitkeeper.motion.silhouettes import energy_image
 from gaitkeeper.seeding import stream
+from gaitkeeper.training.codes import CodeSettings, train_codes
 from gaitkeeper.training.losses import batch_all_triplet, part_cross_entropy
-from gaitkeeper.training.pairs import PairName, PairSettings, rate, train_pairs
+from gaitkeeper.training.pairs import PairSettings, rate, train_pairs
 from gaitkeeper.training.sampler import IdentitySampler
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class PairJudge:
 
     network: Pairwise
     name: JudgeName = "wu-mt"
-    tuning: Tuning = Tuning(iterations=480, identities=12, learning_rate=1e-3)
+    tuning: Tuning = Tuning(iterations=360, identities=16, learning_rate=1e-3)
     history: tuple[Check, ...] = ()
 
     def scores(self, probes: Recordings, gallery: Recordings) -> np.ndarray:
@@ -242,13 +243,20 @@ class PairJudge:
         tuning = self.tuning
         network = copy.deepcopy(self.network)
         judge = replace(self, network=network)
-        kind: PairName = "lb" if isinstance(network, LocalBottom) else "mt"
-        settings = PairSettings(
-            network=kind, iterations=tuning.iterations, learning_rate=tuning.learning_rate, seed=seed
-        )
         batch = Halves(own, tuning, seed=seed).batch
         watch = Watch(judge, network, validation, tuning)
-        train_pairs(network, own.silhouettes, batch, own.identities, settings, watch=watch, progress=progress)
+        rest: dict[str, Any] = {"iterations": tuning.iterations, "learning_rate": tuning.learning_rate, "seed": seed}
+        run = own.silhouettes, batch, own.identities
+        if isinstance(network, MidTop) and network.cells == 1:
+            train_codes(network, *run, CodeSettings(**rest), watch=watch, progress=progress)
+        else:
+            train_pairs(
+                network,
+                *run,
+                PairSettings(network="mt" if isinstance(network, MidTop) else "lb", **rest),
+                watch=watch,
+                progress=progress,
+            )
         return replace(judge, history=watch.restore())
 
 

@@ -23,10 +23,10 @@ from gaitkeeper.perception.people import find_people, walking_track
 from gaitkeeper.perception.pictures import tiled
 from gaitkeeper.perception.video import Limits, read_clip
 
-_JUDGED = Limits(frames=3000)
+_JUDGED = Limits(frames=3000, memory=512 * 2**20)
 """Longer videos are not judged: the judge holds all frames in memory."""
 
-_SHOWN = 72
+_SHOWN = 48
 """Most frames of the sequences that a report plays."""
 
 _WIDE = 240

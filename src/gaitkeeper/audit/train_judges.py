@@ -33,7 +33,8 @@ from gaitkeeper.metrics.intervals import wilson
 from gaitkeeper.models.gait.rvtm import RvtmSettings, fit
 from gaitkeeper.models.states import save_state
 from gaitkeeper.synthetic.population import Population
-from gaitkeeper.training.pairs import PairSettings, fresh, people, train_pairs
+from gaitkeeper.training.codes import CodeSettings, fresh_codes, train_codes
+from gaitkeeper.training.sampler import IdentitySampler
 
 VIEWS = (0, 36, 72, 90, 144, 180)
 """Views that judges are trained on and measured with, degrees."""
@@ -49,8 +50,8 @@ LIMITS: Mapping[str, tuple[str, ...]] = {
     ),
     "wu-mt": (
         "Trained on synthetic walkers alone: on recordings of real people its figures are lower, and to be measured.",
-        "Trained for two minutes, at half the published size and narrower: it identifies too few originals for its "
-        "figures of anonymizers to count.",
+        "Its images have half the published size, its third convolution is as large as its maps, and it was trained on "
+        "people and triplets in place of millions of pairs.",
         "For evaluating anonymizers, not for identifying people.",
     ),
 }
@@ -106,18 +107,19 @@ def train_rvtm(path: Path, own: Recordings) -> tuple[Judge, dict[str, Any]]:
 
 
 def train_mt(path: Path, own: Recordings, validation: Recordings) -> tuple[Judge, dict[str, Any]]:
-    """Train MT on pairs, keep the weights that identify most of the validation walkers, and write them."""
-    settings = PairSettings()
-    images = images_of(own)
-    network = fresh(settings, images).eval()
+    """Train MT, keep the weights that identify most of the validation walkers, and write them."""
+    settings = CodeSettings()
+    network = fresh_codes(settings, images_of(own)).eval()
     watch = Watch(
         PairJudge(network=network),
         network,
         enrolled(validation),
         Tuning(iterations=settings.iterations, every=100, patience=settings.iterations),
     )
-    train_pairs(
-        network, own.silhouettes, people(own.identities, settings), own.identities, settings, watch=watch,
+    train_codes(
+        network, own.silhouettes, IdentitySampler(
+            own.identities, identities=settings.identities, sequences=settings.sequences, seed=settings.seed
+        ).batch, own.identities, settings, watch=watch,
         progress=show,
     )  # fmt: skip
     history = [dataclasses.asdict(check) for check in watch.restore()]

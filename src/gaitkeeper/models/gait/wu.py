@@ -34,6 +34,7 @@ class Pairwise(nn.Module):
     Args:
         widths: channels of the three convolutions.
         kernel: rows and columns of their kernels.
+        last: rows and columns of the third one's where they differ; as large as its maps, it joins all places.
         size: rows and columns of an image.
         order: of normalization, pooling and ReLU.
         dropout: share of the last features' channels that training sets to zero.
@@ -65,9 +66,13 @@ class Pairwise(nn.Module):
         order: Order = "norm-pool-relu",
         dropout: float = 0.5,
         normalize: bool = False,
+        last: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        rows, columns = (((side - kernel + 1) // 2 - kernel + 1) // 2 - kernel + 1 for side in size)
+        last = last or (kernel, kernel)
+        rows, columns = (
+            ((side - kernel + 1) // 2 - kernel + 1) // 2 - end + 1 for side, end in zip(size, last, strict=True)
+        )
         if min(rows, columns) < 1:
             raise ValueError(f"images of {size[0]}x{size[1]} are too small for kernels of {kernel}")
         self.cells = rows * columns
@@ -76,7 +81,8 @@ class Pairwise(nn.Module):
         self.stage1 = _Stage(widths[0], order, normalize=normalize)
         self.stage2 = _Stage(widths[1], order, normalize=normalize)
         self.dropout = nn.Dropout2d(dropout)
-        self._convolutions(tuple(widths), kernel)
+        self.conv3: nn.Conv2d
+        self._convolutions(tuple(widths), kernel, last)
         self.classify = nn.Linear(widths[2] * self.cells, 2)
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
@@ -90,7 +96,7 @@ class Pairwise(nn.Module):
             self.classify.weight.copy_(torch.tensor([[2.0 / inputs], [-2.0 / inputs]]).expand(2, inputs))
             self.classify.bias.zero_()
 
-    def _convolutions(self, widths: tuple[int, ...], kernel: int) -> None:
+    def _convolutions(self, widths: tuple[int, ...], kernel: int, last: tuple[int, int]) -> None:
         raise NotImplementedError
 
     def _oppose(self) -> None:
@@ -125,12 +131,14 @@ class Pairwise(nn.Module):
             KeyError, ValueError: keys are missing or have another rank.
         """
         convolutions = [state[f"conv{i}.weight"] for i in (1, 2, 3)]
-        kernel = {tuple(weight.shape[2:]) for weight in convolutions}
+        kernel = {tuple(weight.shape[2:]) for weight in convolutions[:2]}
         if len(kernel) != 1:
-            raise ValueError(f"expected kernels of one size, found {sorted(kernel)}")
+            raise ValueError(f"expected first kernels of one size, found {sorted(kernel)}")
+        rows, columns = convolutions[2].shape[2:]
         return {
             "widths": tuple(len(weight) for weight in convolutions),
             "kernel": kernel.pop()[0],
+            "last": (rows, columns),
             "size": tuple(state["mean"].shape),
             "normalize": "stage1.norm.weight" in state,
         }
@@ -155,10 +163,10 @@ class LocalBottom(Pairwise):
     The codes are the first convolution's maps; all else is computed a pair.
     """
 
-    def _convolutions(self, widths: tuple[int, ...], kernel: int) -> None:
+    def _convolutions(self, widths: tuple[int, ...], kernel: int, last: tuple[int, int]) -> None:
         self.conv1 = nn.Conv2d(2, widths[0], kernel)
         self.conv2 = nn.Conv2d(widths[0], widths[1], kernel)
-        self.conv3 = nn.Conv2d(widths[1], widths[2], kernel)
+        self.conv3 = nn.Conv2d(widths[1], widths[2], last)
 
     def _oppose(self) -> None:
         _start_opposed(self.conv1)
@@ -175,17 +183,21 @@ class LocalBottom(Pairwise):
 class MidTop(Pairwise):
     """MT: two convolutions see each image alone, the third sees both. A pair costs a sum, a ReLU and a product."""
 
-    def _convolutions(self, widths: tuple[int, ...], kernel: int) -> None:
+    def _convolutions(self, widths: tuple[int, ...], kernel: int, last: tuple[int, int]) -> None:
         self.conv1 = nn.Conv2d(1, widths[0], kernel)
         self.conv2 = nn.Conv2d(widths[0], widths[1], kernel)
-        self.conv3 = nn.Conv2d(2 * widths[1], widths[2], kernel)
+        self.conv3 = nn.Conv2d(2 * widths[1], widths[2], last)
 
     def _oppose(self) -> None:
         _start_opposed(self.conv3)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Return what the first two convolutions make of images ``(n, rows, columns)``: ``(n, c, h, w)``."""
+        return self.stage2(self.conv2(self.stage1(self.conv1((images - self.mean)[:, None]))))
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the third convolution's maps ``(n, c, h, w)``, of both of its halves."""
-        return _halves(self.conv3, self.stage2(self.conv2(self.stage1(self.conv1((images - self.mean)[:, None])))))
+        return _halves(self.conv3, self.maps(images))
 
     def features(self, left: Tensor, right: Tensor) -> Tensor:
         """Return the third convolution's maps ``(n, c, h, w)`` of pairs, cut off at 0."""
@@ -195,10 +207,10 @@ class MidTop(Pairwise):
 class Siamese(Pairwise):
     """The Siamese network: all three convolutions see each image alone, and differences are compared."""
 
-    def _convolutions(self, widths: tuple[int, ...], kernel: int) -> None:
+    def _convolutions(self, widths: tuple[int, ...], kernel: int, last: tuple[int, int]) -> None:
         self.conv1 = nn.Conv2d(1, widths[0], kernel)
         self.conv2 = nn.Conv2d(widths[0], widths[1], kernel)
-        self.conv3 = nn.Conv2d(widths[1], widths[2], kernel)
+        self.conv3 = nn.Conv2d(widths[1], widths[2], last)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the third convolution's maps ``(n, c, h, w)``, twice."""
