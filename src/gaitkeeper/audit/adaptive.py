@@ -373,6 +373,7 @@ def load_pairs(path: Path) -> PairJudge:
         WeightsError: the file is missing, damaged, or holds another network.
     """
     state, _ = read_state(path)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     try:
         options = Pairwise.options(state)
         lb = state["conv1.weight"].shape[1] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -123,7 +124,8 @@ def train_mt(path: Path, own: Recordings, validation: Recordings) -> tuple[Judge
         progress=show,
     )  # fmt: skip
     history = [dataclasses.asdict(check) for check in watch.restore()]
-    save_state(path, network, {"format": "gaitkeeper", "network": "MidTop"})
+    # Half precision is enough for what is compared, and the pairs' convolution holds each code four times.
+    save_state(path, copy.deepcopy(network).half(), {"format": "gaitkeeper", "network": "MidTop"})
     return load_pairs(path), {**dataclasses.asdict(settings), "history": history}
 
 

@@ -38,18 +38,18 @@ class CodeSettings:
     """
 
     widths: tuple[int, int] = (24, 48)
-    codes: int = 128
+    codes: int = 256
     kernel: int = 5
-    iterations: int = 800
+    iterations: int = 700
     identities: int = 16
     sequences: int = 6
     learning_rate: float = 1e-3
-    weight_decay: float = 5e-3
+    weight_decay: float = 5e-4
     margin: float = 0.3
     scale: float = 16.0
     smoothing: float = 0.1
     shortest: float = 0.5
-    shift: int = 2
+    shift: int = 1
     seed: int = 0
 
 
