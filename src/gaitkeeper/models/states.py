@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pickle
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -101,3 +103,19 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
         module.load_state_dict(fitting, assign=missing)
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from None
+
+
+def call_named(model: str) -> object:
+    """Return what the function without arguments that ``package:function`` names makes; the working folder is searched.
+
+    Raises:
+        WeightsError: it cannot be imported or called.
+    """
+    package, _, attribute = model.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(importlib.import_module(package), attribute)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{model}: cannot be called without arguments ({error})") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gaitkeeper.errors import DataError, WeightsError
-from gaitkeeper.models.states import load_strictly, read_state
+from gaitkeeper.models.states import call_named, load_strictly, read_state
 from gaitkeeper.motion.silhouettes import HEIGHT, WIDTH, align
 
 SHIPPED_WALKING = "walking-actors"
@@ -191,17 +191,7 @@ def _from_file(path: Path, device: str) -> NetworkScorer:
 
 
 def _from_function(model: str) -> WalkingScorer:
-    import importlib
-    import sys
-
-    package, _, attribute = model.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        made = getattr(importlib.import_module(package), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{model}: cannot be called without arguments ({error})") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
+    made = call_named(model)
     if not callable(made):
         raise WeightsError(f"{model}: expected it to return a function of silhouettes, got {type(made).__name__}")
     scorer: WalkingScorer = made

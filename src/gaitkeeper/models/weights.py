@@ -21,7 +21,7 @@ from gaitkeeper.models.gait.gaitbase import GaitBase
 from gaitkeeper.models.gait.gaitgl import GaitGL
 from gaitkeeper.models.gait.gaitpart import GaitPart
 from gaitkeeper.models.gait.gaitset import GaitSet, from_original, is_original
-from gaitkeeper.models.states import load_strictly, read_state
+from gaitkeeper.models.states import call_named, load_strictly, read_state
 from gaitkeeper.models.victim import Victim
 from gaitkeeper.motion.motion import SILHOUETTES
 
@@ -199,17 +199,7 @@ def recognizes_actions(model: str) -> bool:
 
 
 def _from_function(model: str) -> Victim:
-    import importlib
-    import sys
-
-    package, _, attribute = model.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        made = getattr(importlib.import_module(package), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{model}: cannot be called without arguments ({error})") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
+    made = call_named(model)
     if isinstance(made, Victim):
         return made
     if isinstance(made, nn.Module):
